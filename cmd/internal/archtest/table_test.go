@@ -1,0 +1,143 @@
+package archtest
+
+// row says what a package may import. Paths are below the module; "all" is every package of ours.
+type row struct {
+	pkg   string   // "x/*" stands for the packages directly below x that have no row of their own
+	may   []string // ours, directly
+	libs  []string // guarded libraries (see guarded), or any library in the case of a pure package; directly
+	pure  bool
+	lines int // its own limit of source lines, with a decision page; 0: the common one
+	never []ban
+}
+
+// ban is something that a package must not reach. A path of ours, with all below it, counts however far away it is
+// imported; a library counts in direct imports.
+type ban struct{ what, why string }
+
+// Libraries that only their owners touch.
+const (
+	pebble   = "github.com/cockroachdb/pebble/v2"
+	raft     = "github.com/hashicorp/raft"
+	raftBolt = "github.com/hashicorp/raft-boltdb/v2"
+	bbolt    = "go.etcd.io/bbolt"
+	sipgo    = "github.com/emiago/sipgo"
+	bleve    = "github.com/blevesearch/bleve/v2"
+	protobuf = "google.golang.org/protobuf"
+	s2       = "github.com/klauspost/compress/s2"
+	btree    = "github.com/tidwall/btree"
+)
+
+// guarded maps a library to why it has owners.
+var guarded = map[string]string{
+	pebble:   "the row layouts belong to the log and the projections store; everybody else reads through them",
+	raft:     "only raftnode orders events; the log outlives the library",
+	raftBolt: "only raftnode keeps term and vote",
+	bbolt:    "only raftnode keeps term and vote, only search looks into its index",
+	sipgo:    "SIP stays in the front: nobody behind it knows how a client is connected",
+	bleve:    "only search knows its index",
+}
+
+var (
+	noRaft  = ban{"raftnode", "a reader of the log must not know how it was ordered"}
+	noSIP   = ban{"sipfront", "data flows from the front to the log and back through readers, never through a call into the front"}
+	noChat  = ban{"projections/chat", "it must not know what a room is: it carries opaque bytes"}
+	noWeb   = ban{"webfront", "the web pages are an outermost reader"}
+	noCmd   = ban{"cmd", "cmd wires the house; nothing in the house knows it"}
+	noViews = ban{"projections", "the log comes first: everything else is derived from it"}
+)
+
+// testOnly are packages that no program contains; their importers are tests or, for siptest, the tools that play a user.
+var testOnly = map[string][]string{
+	"log/logtest":                 nil,
+	"projections/projectionstest": nil,
+	"raftnode/sim":                nil,
+	"compliance/adaptertest":      nil,
+	"webfront/admin/admintest":    nil,
+	"sipfront/siptest":            {"cmd/parley", "cmd/parley-bench", "cmd/internal/*"},
+}
+
+// table is section 2 of the house rules.
+var table = []row{
+	{pkg: "log/event", pure: true, lines: 1500, libs: []string{protobuf, s2},
+		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
+	{pkg: "log", may: []string{"log/event"}, libs: []string{pebble},
+		never: []ban{noViews, {"raftnode", "the log knows records by index and nothing else of Raft, so that it outlives it"}, noSIP, noWeb}},
+	{pkg: "log/logtest", may: []string{"log", "log/event"}, libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP}},
+
+	{pkg: "projections", may: []string{"log", "log/event"}, libs: []string{pebble},
+		never: []ban{noRaft, noSIP, {"search", "an index is one projection of many"}, noWeb}},
+	{pkg: "projections/projectionstest", may: []string{"projections", "projections/chat", "log", "log/event"}, libs: []string{pebble},
+		never: []ban{noRaft, noSIP, noWeb}},
+	{pkg: "projections/chat", pure: true, lines: 3500, may: []string{"log/event"}, libs: []string{btree}},
+	{pkg: "projections/history", may: []string{"projections", "log", "log/event"},
+		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
+	{pkg: "projections/state", may: []string{"projections", "projections/chat", "log", "log/event"},
+		never: []ban{noRaft, noSIP, {"search", "the state of rooms does not depend on an index"}, noWeb}},
+
+	{pkg: "raftnode", may: []string{"log", "log/event"}, libs: []string{raft, raftBolt, bbolt}, never: []ban{noChat, noSIP, noWeb, noViews}},
+	{pkg: "raftnode/sequencer", may: []string{"log/event"},
+		never: []ban{noChat, noSIP, {raft, "it proposes through an interface, so that it is tested without a pool"}}},
+	{pkg: "raftnode/router", may: []string{"log/event"}, never: []ban{noChat, noSIP}},
+	{pkg: "raftnode/sim", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt}},
+
+	{pkg: "sipfront/xccos/xmltree", pure: true},
+	{pkg: "sipfront/xccos", pure: true, may: []string{"sipfront/xccos/xmltree", "projections/chat", "log/event"}},
+	{pkg: "sipfront/flow", libs: []string{sipgo}, never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
+	{pkg: "sipfront/udp", may: []string{"sipfront/flow"}, libs: []string{sipgo},
+		never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
+	{pkg: "sipfront/digest", may: []string{"log/event"}, never: []ban{{"sipfront/flow", "whether a password is right does not depend on how it came"}, noRaft, noWeb}},
+	{pkg: "sipfront/presence", pure: true, may: []string{"projections/chat", "log/event"}},
+	{pkg: "sipfront", may: []string{"sipfront/xccos", "sipfront/flow", "sipfront/udp", "sipfront/digest", "sipfront/presence", "projections", "projections/chat", "projections/history", "projections/state", "log/event"},
+		libs:  []string{sipgo},
+		never: []ban{noRaft, {"search", "the backend finds rooms; the front only asks"}, {"compliance", "archiving reads the log, not the wire"}, noWeb}},
+	{pkg: "sipfront/siptest", may: []string{"sipfront/xccos", "log/event"}, libs: []string{sipgo},
+		never: []ban{{"sipfront/flow", "a judge that shares code with the server shares its mistakes"}, noRaft, noWeb}},
+	{pkg: "sipfront/realclient", never: []ban{{"", "the judge from outside knows the program, the client and nothing of ours"}}},
+
+	{pkg: "search", may: []string{"projections", "log", "log/event"}, libs: []string{bleve, bbolt}, never: []ban{noRaft, noSIP, noWeb}},
+
+	{pkg: "compliance", may: []string{"projections", "projections/chat", "log", "log/event"},
+		never: []ban{noRaft, noSIP, {"compliance/lyncxml", "a feed knows adapters by their interface; cmd chooses one"}, noWeb}},
+	{pkg: "compliance/adaptertest", may: []string{"compliance", "projections/chat", "log/event"}, never: []ban{noRaft, noSIP}},
+	{pkg: "compliance/proof", may: []string{"log/event"}, never: []ban{noRaft, noSIP, noViews}},
+	{pkg: "compliance/*", may: []string{"compliance", "log/event"},
+		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
+
+	{pkg: "webfront/*", may: []string{"webfront/dump", "projections", "projections/chat", "projections/history", "projections/state", "search", "log/event"},
+		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
+	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections/chat"}, libs: []string{pebble},
+		never: []ban{noRaft, noSIP}},
+
+	{pkg: "cmd/parley", may: []string{"all"}},
+	{pkg: "cmd/parley-bench", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt, sipgo, bleve}},
+	{pkg: "cmd/parley-verify", may: []string{"log/event", "compliance/proof"},
+		never: []ban{{"log", "the auditor reads this program in an hour: it has no server code in it"}, noRaft, noSIP, noViews, noWeb}},
+	{pkg: "cmd/internal/server", may: []string{"all"}},
+	{pkg: "cmd/internal/archtest"},
+	{pkg: "cmd/internal/*", may: []string{"all"}, never: []ban{{"cmd/internal/server", "only the program assembles nodes"}}},
+}
+
+// Limits in source lines, blank lines and comments not counted, and in lines of a file. docs/decisions/0005 says why
+// two packages have their own.
+const (
+	maxPackage = 3000
+	maxPure    = 1000
+	maxFile    = 700
+)
+
+// impure maps packages of the standard library to why a pure package must not import them.
+var impure = map[string]string{
+	"os": "the environment differs from node to node", "os/exec": "", "os/signal": "", "os/user": "", "path/filepath": "paths differ from node to node",
+	"io/fs": "", "io/ioutil": "", "embed": "", "syscall": "", "runtime": "", "runtime/debug": "", "plugin": "", "unsafe": "",
+	"net": "", "net/http": "", "net/netip": "", "net/url": "", "net/rpc": "", "net/mail": "", "net/textproto": "", "crypto/tls": "",
+	"math/rand": "random draws are made before propose and stand in the event", "math/rand/v2": "the same", "crypto/rand": "the same",
+	"log/slog": "a rule that logs has a side effect", "expvar": "", "testing": "", "context": "a decision is not cancelled half way",
+	"sync": "one goroutine owns a state", "sync/atomic": "one goroutine owns a state",
+}
+
+// impureCalls maps functions of otherwise harmless packages to why.
+var impureCalls = map[string]string{
+	"time.Now": "time enters once, in the sequencer", "time.Since": "the same", "time.Until": "the same", "time.Sleep": "", "time.After": "",
+	"time.AfterFunc": "", "time.NewTimer": "", "time.NewTicker": "", "time.Tick": "", "time.Local": "the zone differs from node to node",
+	"time.LoadLocation": "the zone table differs from node to node",
+}

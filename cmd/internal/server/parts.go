@@ -1,0 +1,280 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"parley/cmd/internal/config"
+	"parley/compliance"
+	"parley/compliance/lyncxml"
+	"parley/log/event"
+	"parley/projections"
+	"parley/projections/chat"
+	"parley/projections/history"
+	"parley/raftnode"
+	"parley/raftnode/sequencer"
+	"parley/search"
+	"parley/sipfront"
+	"parley/webfront/admin"
+	"parley/webfront/ops"
+)
+
+func (n *Node) openRaft() error {
+	ln, err := net.Listen("tcp", n.cfg.Listen.Peer)
+	if err != nil {
+		return fmt.Errorf("listen for peers: %w", err)
+	}
+	n.peer = ln.Addr()
+	advertise := n.peer.String()
+	var founders []raftnode.Server
+	for _, p := range n.cfg.Peers {
+		if p.ID == n.cfg.Node {
+			advertise = p.Addr
+		}
+		founders = append(founders, raftnode.Server{ID: event.NodeID(p.ID), Addr: p.Addr, Standby: p.Standby})
+	}
+	t := n.cfg.Raft
+	n.raft, err = raftnode.Open(raftnode.Config{
+		ID:  n.id,
+		Dir: filepath.Join(n.cfg.Data, "raft"),
+		Network: raftnode.TLS(ln, n.identity.PeerServer(), func(to event.NodeID) *tls.Config {
+			return n.identity.PeerClient(string(to))
+		}),
+		Advertise:     advertise,
+		Bootstrap:     founders,
+		Log:           n.log,
+		Logger:        n.logger,
+		Timers:        raftnode.Timers{Heartbeat: t.HeartbeatTimeout, Election: t.ElectionTimeout, Lease: t.LeaderLease, Commit: t.CommitTimeout},
+		StoreDeadline: t.StoreDeadline,
+		OnLead:        n.lead,
+		OnChange:      n.leaderChanged,
+		Serve:         n.serveForwarded,
+		Fatal:         n.fail,
+	})
+	return err
+}
+
+// openSequencer comes before openRaft: Raft may make this node the leader at once.
+func (n *Node) openSequencer() {
+	n.seqMetrics = sequencer.NewMetrics()
+	n.seq = sequencer.New(sequencer.Config[chat.Request, chat.Result]{
+		Proposer: proposer{n},
+		Open:     n.openScratch,
+		Now:      func() event.Time { return event.Time(time.Now().UnixNano()) },
+		Logger:   n.logger,
+		Metrics:  n.seqMetrics,
+	})
+}
+
+// proposer lets the sequencer be made before the Raft node that it proposes to.
+type proposer struct{ n *Node }
+
+func (p proposer) Propose(data []byte) sequencer.Future { return p.n.raft.Propose(data) }
+func (p proposer) Verify() sequencer.Future             { return p.n.raft.Verify() }
+func (p proposer) Barrier(ctx context.Context) error    { return p.n.raft.Barrier(ctx) }
+
+// leaderChanged keeps the time since when nobody leads and wakes who waits for a leader.
+func (n *Node) leaderChanged() {
+	select {
+	case <-n.raftUp:
+	default:
+		return // Open calls again
+	}
+	if _, _, ok := n.raft.Leader(); ok {
+		n.noLeaderFrom.Store(0)
+	} else {
+		n.noLeaderFrom.CompareAndSwap(0, time.Now().UnixNano())
+	}
+	n.router.Poke()
+}
+
+// backend is the node as the SIP front sees it.
+type backend struct{ *Node }
+
+// State returns the newest snapshot.
+func (b backend) State() *chat.State { return b.rooms.Current() }
+
+// History waits until the messages are in the history and reads them.
+func (b backend) History(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
+	// The caller's read is committed and folded by the state; the history may be a moment behind it.
+	if err := b.historyRun.WaitFor(ctx, b.rooms.Current().Offset()); err != nil {
+		return nil, err
+	}
+	return b.history.Messages(room, first, last)
+}
+
+// FindRooms asks the search index.
+func (b backend) FindRooms(ctx context.Context, text string, descriptions bool, visible func(event.RoomID) bool) ([]event.RoomID, error) {
+	wait, cancel := context.WithTimeout(ctx, indexWait)
+	defer cancel()
+	// A room made a moment ago should be found. An index that is being rebuilt answers with what it has.
+	_ = b.search.WaitForRooms(wait, b.rooms.Current().Offset())
+	return b.search.Rooms(ctx, search.Query{Text: text, Descriptions: descriptions}, visible)
+}
+
+const indexWait = 2 * time.Second
+
+// Available tells whether requests have a chance: false when nobody has led for longer than the patience.
+func (b backend) Available() bool {
+	from := b.noLeaderFrom.Load()
+	return from == 0 || time.Since(time.Unix(0, from)) < b.cfg.SIP.LeaderWait
+}
+
+func (n *Node) openFront() error {
+	c := sipfront.Config{
+		Node: n.id, Logger: n.logger, MD5: n.cfg.SIP.DigestMD5, SessionExpires: n.cfg.SIP.SessionExpires,
+	}
+	c.Limits = flowLimits(n.cfg.SIP)
+	open := n.cfg.SIP.LoopbackWithoutChallenge
+	if a := n.cfg.Listen.SIP; a != "" {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "tcp", Addr: a, AllowUnchallenged: open},
+			sipfront.Listener{Network: "udp", Addr: a, AllowUnchallenged: open})
+	}
+	if a := n.cfg.Listen.SIPS; a != "" {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "tls", Addr: a, TLS: n.identity.Server(), AllowUnchallenged: open})
+	}
+	f, err := sipfront.New(c, backend{n})
+	if err != nil {
+		return err
+	}
+	for i, a := range f.Addrs() {
+		switch c.Listeners[i].Network {
+		case "tcp":
+			n.sip = a.String()
+		case "tls":
+			n.sips = a.String()
+		}
+	}
+	n.front.Store(f)
+	n.registry.MustRegister(f.Collectors()...)
+	n.wg.Go(func() {
+		if err := f.Serve(n.run); err != nil && n.run.Err() == nil {
+			n.fail(fmt.Errorf("SIP front: %w", err))
+		}
+	})
+	return nil
+}
+
+// feedPool is the node as its compliance feeds see it.
+type feedPool struct{ n *Node }
+
+// Submit submits a feed's command in the name of this node.
+func (p feedPool) Submit(ctx context.Context, c chat.Command) (chat.Outcome, error) {
+	return p.n.Do(ctx, chat.Request{Origin: chat.Origin{By: event.NodePrincipal(p.n.id), Trusted: true}, Command: c})
+}
+
+// State returns the newest snapshot.
+func (p feedPool) State() *chat.State { return p.n.rooms.Current() }
+
+// IsLeader reports whether this node leads.
+func (p feedPool) IsLeader() bool { return p.n.raft.IsLeader() }
+
+// Node returns the node's name.
+func (p feedPool) Node() event.NodeID { return p.n.id }
+
+func (n *Node) openFeeds() error {
+	metrics := compliance.NewMetrics()
+	n.registry.MustRegister(metrics.Collectors()...)
+	for _, c := range n.cfg.Feeds {
+		a, err := newAdapter(c, n.id)
+		if err != nil {
+			return fmt.Errorf("compliance feed %s: %w", c.Name, err)
+		}
+		f := compliance.NewFeed(compliance.FeedConfig{Name: c.Name, Adapter: a, Every: c.Every, Metrics: metrics}, feedPool{n}, n.log, n.logger)
+		n.feeds = append(n.feeds, f)
+	}
+	return nil
+}
+
+// newAdapter is the one table of adapters.
+func newAdapter(c config.Feed, node event.NodeID) (compliance.Adapter, error) {
+	switch c.Adapter {
+	case lyncxml.Name:
+		return lyncxml.New(lyncxml.Config{Dir: c.Dir, Node: node}), nil
+	}
+	return nil, fmt.Errorf("no adapter %q", c.Adapter)
+}
+
+func (n *Node) openWeb() (err error) {
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.log.Metrics())
+	for _, cs := range [][]prometheus.Collector{n.raft.Collectors(), n.seqMetrics.Collectors(), n.search.Collectors()} {
+		n.registry.MustRegister(cs...)
+	}
+	n.registry.MustRegister(projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
+		return []*projections.Runner{n.roomsRun, n.historyRun}
+	}))
+	if n.cfg.Listen.Ops != "" {
+		if n.ops, err = net.Listen("tcp", n.cfg.Listen.Ops); err != nil {
+			return fmt.Errorf("listen for operators: %w", err)
+		}
+		n.serveHTTP(n.ops, ops.Handler(n.registry, n.checks()))
+	}
+	if n.cfg.Listen.HTTPS != "" {
+		ln, err := net.Listen("tcp", n.cfg.Listen.HTTPS)
+		if err != nil {
+			return fmt.Errorf("listen for HTTPS: %w", err)
+		}
+		n.https = ln
+		h, err := admin.New(n.adminOptions())
+		if err != nil {
+			return err
+		}
+		n.serveHTTP(tls.NewListener(ln, n.identity.Server()), h)
+	}
+	return nil
+}
+
+func (n *Node) serveHTTP(ln net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog:    slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug), // scanners and half-open handshakes, mostly
+		BaseContext: func(net.Listener) context.Context { return n.run }}
+	n.web = append(n.web, s)
+	n.wg.Go(func() {
+		if err := s.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("serve HTTP on %s: %w", ln.Addr(), err))
+		}
+	})
+}
+
+// checks are the conditions of /readyz.
+func (n *Node) checks() []ops.Check {
+	out := []ops.Check{
+		{Name: "started", Run: func(context.Context) error {
+			select {
+			case <-n.ready:
+				return nil
+			default:
+				return errors.New("the node is not ready yet")
+			}
+		}},
+		{Name: "leader", Run: func(context.Context) error {
+			if _, _, ok := n.raft.Leader(); !ok {
+				return errors.New("nobody leads the pool")
+			}
+			return nil
+		}},
+		{Name: "log", Live: true, Run: func(context.Context) error { return n.log.Err() }},
+	}
+	for _, r := range n.runners() {
+		out = append(out, ops.Check{Name: "projection-" + r.Name(), Run: func(context.Context) error { return r.Err() }})
+	}
+	for _, f := range n.feeds {
+		out = append(out, ops.Check{Name: "feed-" + f.Status().Feed, Warn: true, Run: func(context.Context) error {
+			if s := f.Status(); s.LastError != "" {
+				return errors.New(s.LastError)
+			}
+			return nil
+		}})
+	}
+	return out
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package main
+
+import "os"
+
+func datasync(f *os.File) error { return f.Sync() }
+
+func fileSystem(string) string { return "" }

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"parley/cmd/internal/client"
+	"parley/log"
+	"parley/log/event"
+	"parley/raftnode"
+	"parley/webfront/admin"
+	"parley/webfront/dump"
+)
+
+// Where a node keeps its log, and its record of how long the log is, below its data directory.
+const (
+	logDir  = "log"
+	raftDir = "raft"
+)
+
+func (a *app) logCmd() *cobra.Command {
+	return group("log", "The event log, as auditors see it", a.logDumpCmd(), a.logTailCmd(), a.logVerifyCmd())
+}
+
+// logFlags say which events, of which log.
+type logFlags struct {
+	from, to   uint64
+	room, user string
+	kinds      []string
+	data       string
+}
+
+func (f *logFlags) filter(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.room, "room", "", "only of this `ROOM`, by ma-chan URI, GUID or any name it ever had")
+	cmd.Flags().StringVar(&f.user, "user", "", "only by this `ADDRESS`, with or without sip:")
+	cmd.Flags().StringSliceVar(&f.kinds, "kind", nil, "only of these `KINDS`, such as posted,joined")
+}
+
+func (f *logFlags) source(cmd *cobra.Command) {
+	cmd.Flags().Uint64Var(&f.from, "from", 0, "first event `OFFSET`")
+	cmd.Flags().Uint64Var(&f.to, "to", 0, "last event `OFFSET`")
+	cmd.Flags().StringVar(&f.data, "data", "", "data `DIR` of a stopped node, instead of a running one; nothing is written there")
+}
+
+// check refuses what excludes each other.
+func (f *logFlags) check(cmd *cobra.Command) error {
+	if f.data != "" && cmd.Flags().Changed("server") {
+		return usagef("%s: --data and --server exclude each other", cmd.CommandPath())
+	}
+	if f.to != 0 && f.from > f.to {
+		return usagef("%s: --from %d is after --to %d", cmd.CommandPath(), f.from, f.to)
+	}
+	if cmd.Flags().Changed("data") && f.data == "" {
+		return usagef("%s: --data is empty", cmd.CommandPath())
+	}
+	for _, k := range f.kinds {
+		if _, ok := event.ParseKind(k); !ok {
+			return usagef("%s: no events of kind %q exist", cmd.CommandPath(), k)
+		}
+	}
+	return nil
+}
+
+func (f *logFlags) query() url.Values {
+	q := url.Values{}
+	for name, n := range map[string]uint64{"from": f.from, "to": f.to} {
+		if n != 0 {
+			q.Set(name, strconv.FormatUint(n, 10))
+		}
+	}
+	for name, s := range map[string]string{"room": f.room, "user": f.user} {
+		if s != "" {
+			q.Set(name, s)
+		}
+	}
+	if len(f.kinds) > 0 {
+		q["kind"] = f.kinds
+	}
+	return q
+}
+
+// printEvent prints an event's line as it is, or for people.
+func (a *app) printEvent(line []byte) error {
+	if !a.json {
+		text, err := dump.Text(line)
+		if err != nil {
+			return err
+		}
+		line = []byte(text)
+	}
+	_, err := a.stdout.Write(append(line, '\n'))
+	return err
+}
+
+func (a *app) logDumpCmd() *cobra.Command {
+	var f logFlags
+	cmd := &cobra.Command{Use: "dump", Short: "Print events", Args: cobra.NoArgs}
+	f.source(cmd)
+	f.filter(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(cmd); err != nil {
+			return err
+		}
+		if f.data == "" {
+			return a.streamEvents(cmd.Context(), "log dump", f.query())
+		}
+		return a.withLog(f.data, "log dump", func(l *log.Log) error {
+			q := dump.Query{From: event.Offset(f.from), To: event.Offset(f.to), Room: f.room, User: f.user, Kinds: f.kinds}
+			return dump.Run(cmd.Context(), l, l.Head().Offset, q, a.printEvent)
+		})
+	}
+	return cmd
+}
+
+func (a *app) logTailCmd() *cobra.Command {
+	var f logFlags
+	cmd := &cobra.Command{Use: "tail", Short: "Print events as they are committed, until interrupted", Args: cobra.NoArgs}
+	cmd.Flags().Uint64Var(&f.from, "from", 0, "begin at event `OFFSET`, not at the next one")
+	f.filter(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(cmd); err != nil {
+			return err
+		}
+		q := f.query()
+		q.Set("follow", "true")
+		err := a.streamEvents(cmd.Context(), "log tail", q)
+		if errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C is how it ends
+		}
+		return err
+	}
+	return cmd
+}
+
+func (a *app) streamEvents(ctx context.Context, what string, q url.Values) error {
+	c, err := a.client()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	r := client.Request{Method: http.MethodGet, Path: []string{"log", "events"}, Query: q}
+	if err := c.Stream(ctx, r, a.printEvent); err != nil {
+		return fmt.Errorf("%s: %w", what, explain(err))
+	}
+	return nil
+}
+
+// withLog opens the log of a stopped node, for reading only. A log that ends before what its node vouched for is
+// damaged, although what is there may be sound: that is said after use.
+func (a *app) withLog(data, what string, use func(*log.Log) error) (err error) {
+	l, err := log.Open(filepath.Join(data, logDir), log.Options{ReadOnly: true})
+	switch {
+	case errors.Is(err, log.ErrInUse):
+		return fmt.Errorf("%s: a node is running on %s; stop it, or ask it with --server: %w", what, data, err)
+	case errors.Is(err, log.ErrNoLog):
+		return fmt.Errorf("%s: %w", what, missingLog(data))
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := use(l); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := checkPromise(data, l.LastIndex()); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// checkPromise compares the end of a log with what its node vouched for. A copy of the log alone has nothing to
+// compare with.
+func checkPromise(data string, last event.Index) error {
+	promised, err := raftnode.Promised(filepath.Join(data, raftDir))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if entries, err := os.ReadDir(data); err != nil || last == 0 || len(entries) == 1 && entries[0].Name() == logDir {
+			return err
+		}
+		return fmt.Errorf("%s has a log, but not the node's record of how long it is (%s): %w", data, raftDir, event.ErrCorrupt)
+	case err != nil:
+		return err
+	case last < promised:
+		return fmt.Errorf("the log ends at entry %d, but the node vouched for %d: entries are missing: %w", last, promised, event.ErrCorrupt)
+	}
+	return nil
+}
+
+// missingLog tells a directory that never held a log from one whose log is gone, which is damage.
+func missingLog(data string) error {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s does not exist; name the data directory of a node, as its ready line does", data)
+	}
+	if err != nil {
+		return err
+	}
+	isNode := false
+	for _, e := range entries {
+		switch e.Name() {
+		case logDir, raftDir, "views", "search":
+			isNode = true
+		default:
+			continue
+		}
+		// A node that died in its very first moments has empty directories.
+		if parts, err := os.ReadDir(filepath.Join(data, e.Name())); err != nil || len(parts) > 0 {
+			return fmt.Errorf("%s is the data of a node, but its log is gone: %w", data, event.ErrCorrupt)
+		}
+	}
+	if isNode {
+		return fmt.Errorf("%s: the node has not begun its log yet", data)
+	}
+	return fmt.Errorf("%s is not the data directory of a node; name it as its ready line does", data)
+}
+
+func (a *app) logVerifyCmd() *cobra.Command {
+	var f logFlags
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check every event and the chain over them; exit code 4 if anything was altered",
+		Args:  cobra.NoArgs,
+	}
+	f.source(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(cmd); err != nil {
+			return err
+		}
+		p := a.progress("verify")
+		var res admin.VerifyResult
+		var err error
+		if f.data == "" {
+			res, err = a.verifyServer(cmd.Context(), f.query(), p.set)
+		} else {
+			err = a.withLog(f.data, "log verify", func(l *log.Log) (err error) {
+				res, err = admin.Verify(cmd.Context(), l, l.Head().Offset, event.Offset(f.from), event.Offset(f.to), p.set)
+				return err
+			})
+		}
+		p.done()
+		if err != nil {
+			if a.json && errors.Is(err, event.ErrCorrupt) {
+				a.must(a.emit(map[string]any{"ok": false, "error": err.Error()}))
+			}
+			return err
+		}
+		if a.json {
+			return a.emit(res)
+		}
+		if res.Last == 0 {
+			a.say("the log is empty: nothing to verify")
+			return nil
+		}
+		a.say("events %d to %d are as they were written; chain %s", res.First, res.Last, res.Chain)
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) verifyServer(ctx context.Context, q url.Values, progress func(done, total event.Offset)) (res admin.VerifyResult, err error) {
+	c, err := a.client()
+	if err != nil {
+		return res, fmt.Errorf("log verify: %w", err)
+	}
+	ended := false
+	err = c.Stream(ctx, client.Request{Method: http.MethodGet, Path: []string{"log", "verify"}, Query: q}, func(line []byte) error {
+		var v struct {
+			*admin.VerifyResult
+			admin.VerifyProgress
+		}
+		v.VerifyResult = &res
+		if err := json.Unmarshal(line, &v); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		if res.OK {
+			ended = true
+		} else {
+			progress(v.Done, v.Total)
+		}
+		return nil
+	})
+	if err == nil && !ended {
+		err = fmt.Errorf("the node ended its answer without a result; try again: %w", errUnavailable)
+	}
+	if err != nil {
+		return res, fmt.Errorf("log verify: %w", explain(err))
+	}
+	return res, nil
+}

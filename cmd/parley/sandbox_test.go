@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/cmd/internal/pki"
+)
+
+// box is a sandbox that runs in this process.
+type box struct {
+	t     *testing.T
+	stop  context.CancelFunc
+	nodes []nodeLine
+	pool  poolLine
+	ended chan int
+	errs  *strings.Builder
+}
+
+func startBox(t *testing.T, args ...string) *box {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	b := &box{t: t, stop: cancel, ended: make(chan int, 1), errs: new(strings.Builder)}
+	a := &app{stdin: strings.NewReader(""), stdout: in, stderr: b.errs, environ: []string{"HOME=" + t.TempDir()}, open: openNode}
+	go func() {
+		code := a.run(ctx, append([]string{"sandbox", "--json"}, args...))
+		in.Close() //nolint:errcheck // a pipe
+		b.ended <- code
+	}()
+	t.Cleanup(cancel)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), `{"ready":`) {
+			if err := json.Unmarshal(lines.Bytes(), &b.pool); err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		var n nodeLine
+		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
+			t.Fatalf("%v in %s", err, lines.Text())
+		}
+		b.nodes = append(b.nodes, n)
+	}
+	t.Fatalf("the sandbox ended before it was ready: %d\n%s", <-b.ended, b.errs)
+	return nil
+}
+
+// end stops the sandbox as a signal does.
+func (b *box) end() {
+	b.t.Helper()
+	began := time.Now()
+	b.stop()
+	select {
+	case code := <-b.ended:
+		if code != 0 {
+			b.t.Errorf("exit code %d\n%s", code, b.errs)
+		}
+	case <-time.After(20 * time.Second): // ten are allowed, on a machine that does nothing else
+		b.t.Fatal("the sandbox does not stop")
+	}
+	b.t.Logf("stopped in %v", time.Since(began).Round(time.Millisecond))
+}
+
+// parley runs a verb and returns what it prints.
+func parley(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	var out, errs strings.Builder
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, environ: []string{"HOME=" + t.TempDir()}}
+	if got := a.run(t.Context(), args); got != code {
+		t.Fatalf("parley %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, out.String(), errs.String())
+	}
+	return out.String()
+}
+
+// A pool starts, serves users through SIP and operators through the API, stops cleanly, and goes on where it was.
+func TestSandbox(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three nodes twice")
+	}
+	dir := filepath.Join(t.TempDir(), "box")
+	base := freePorts(t, 30) - 10
+	b := startBox(t, "--dir", dir, "--nodes", "3", "--base-port", fmt.Sprint(base), "--no-chatter")
+	if len(b.nodes) != 3 || b.pool.PoolURI != "sip:parley@contoso.test" || !strings.HasPrefix(b.pool.Leader, "n") {
+		t.Fatalf("%+v %+v", b.nodes, b.pool)
+	}
+	for i, n := range b.nodes {
+		at := func(service int) string { return fmt.Sprintf("127.0.0.1:%d", base+10*(i+1)+service) }
+		want := nodeLine{fmt.Sprintf("n%d", i+1), at(0), at(1), at(2), at(3), at(4), filepath.Join(dir, fmt.Sprintf("n%d", i+1), "data")}
+		if n != want {
+			t.Errorf("got  %+v\nwant %+v", n, want)
+		}
+	}
+	if s := parley(t, 0, "pool", "status", "--json", "--dir", dir); strings.Count(s, `"state":"leader"`) != 1 || strings.Count(s, `"state":"voter"`) != 2 {
+		t.Errorf("status:\n%s", s)
+	}
+	for _, args := range [][]string{nil, {"--tls"}} {
+		var res testResult
+		out := parley(t, 0, append([]string{"--dir", dir, "--json", "test", "message"}, args...)...)
+		if err := json.Unmarshal([]byte(out), &res); err != nil || res.Result != "success" || res.LatencyMS <= 0 || res.Target == res.Receiver {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+	live := parley(t, 0, "--dir", dir, "log", "dump", "--json")
+	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
+		t.Errorf("dump:\n%s", live)
+	}
+	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
+	b.end()
+	parley(t, 3, "--dir", dir, "pool", "status")
+
+	before := contents(t, b.nodes[0].Data)
+	for _, n := range b.nodes {
+		if stopped := parley(t, 0, "log", "dump", "--json", "--data", n.Data); !strings.HasPrefix(stopped, live) {
+			t.Errorf("%s: the stopped log does not begin with what the live one was:\n%s", n.Node, stopped)
+		}
+		parley(t, 0, "log", "verify", "--data", n.Data)
+	}
+	if contents(t, b.nodes[0].Data) != before {
+		t.Error("reading the log changed the directory")
+	}
+	damage(t, b.nodes[0].Data)
+
+	// Another shape of the same pool is refused; without one it goes on.
+	parley(t, 1, "sandbox", "--dir", dir, "--nodes", "4")
+	parley(t, 1, "sandbox", "--dir", dir, "--base-port", fmt.Sprint(base+1))
+	b = startBox(t, "--dir", dir)
+	again := parley(t, 0, "--dir", dir, "log", "dump", "--json")
+	if !strings.HasPrefix(again, live) || strings.Count(again, `"kind":"user_created"`) != 5 || strings.Count(again, `"kind":"pool_formed"`) != 1 {
+		t.Errorf("after a restart:\n%s", again)
+	}
+	// The demo users talk by themselves.
+	until(t, "a demo user says something", func() bool {
+		return parley(t, 0, "--dir", dir, "log", "dump", "--kind", "posted", "--user", "dave@contoso.test") != ""
+	})
+	b.end()
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-late:
+			t.Fatalf("waited in vain: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// contents is a digest of all files below dir.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		fmt.Fprintln(&out, path, pki.HashToken(string(b)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// damage spoils copies of a stopped node's data, and every time log verify and log dump must say so.
+func damage(t *testing.T, data string) {
+	t.Helper()
+	change := func(glob string, do func(b []byte) []byte) func(dir string) error {
+		return func(dir string) error {
+			names, err := filepath.Glob(filepath.Join(dir, glob))
+			if err != nil || len(names) == 0 {
+				return fmt.Errorf("%s: no file (%v)", glob, err)
+			}
+			for _, n := range names {
+				b, err := os.ReadFile(n)
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(n, do(b), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	half := func(b []byte) []byte { return b[:len(b)/2] }
+	for name, spoil := range map[string]func(dir string) error{
+		"a bit in the write-ahead log": change("log/*.log", func(b []byte) []byte { b[len(b)/2] ^= 4; return b }),
+		"half of the write-ahead log":  change("log/*.log", half),
+		"no write-ahead log":           change("log/*.log", func([]byte) []byte { return nil }),
+		"an empty promise":             change("raft/raft.db", func([]byte) []byte { return nil }),
+		"no promise":                   func(dir string) error { return os.RemoveAll(filepath.Join(dir, "raft")) },
+		"no log":                       func(dir string) error { return os.RemoveAll(filepath.Join(dir, "log")) },
+	} {
+		dir := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(dir, os.DirFS(data)); err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(dir); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		t.Log(name)
+		parley(t, 4, "log", "verify", "--data", dir)
+		parley(t, 4, "log", "dump", "--data", dir)
+	}
+}

@@ -1,0 +1,457 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"parley/log/event"
+	"parley/projections/chat"
+)
+
+// Attribute keys.
+const (
+	keyFeed   = "feed"
+	keyEpoch  = "epoch"
+	keyFirst  = "first"
+	keyLast   = "last"
+	keyError  = "error"
+	keyFile   = "file"
+	keyRetry  = "retry_in"
+	keyBytes  = "bytes"
+	keyEvents = "events"
+)
+
+// Pool is what a feed needs of its node.
+type Pool interface {
+	// Submit decides a command as this node, trusted, and returns after the commit. The errors are *chat.Refusal.
+	Submit(ctx context.Context, c chat.Command) (chat.Outcome, error)
+	// State is the newest state this node has folded.
+	State() *chat.State
+	IsLeader() bool
+	Node() event.NodeID
+}
+
+// Limits and defaults of a feed.
+const (
+	DefaultEvery     = 15 * time.Minute // the product's RunInterval
+	DefaultMaxEvents = 10000
+	maxCutBytes      = 64 << 20 // of text in one cut, because an adapter may keep it in memory
+	defaultBackoff   = time.Second
+	lookAgain        = time.Second // at ownership and at the log, at the latest
+	maxBackoff       = time.Minute
+	settleTimeout    = 30 * time.Second
+)
+
+// FeedConfig describes a feed. It is the same on every node of the pool: what a feed writes depends on it.
+type FeedConfig struct {
+	Name      string        // part of file names: lower case letters, digits and hyphens, 64 at most
+	Adapter   Adapter       // this node's instance
+	Every     time.Duration // between two cuts; 0 means DefaultEvery
+	MaxEvents int           // events in one cut that are more than the feeds' own bookkeeping; 0 means DefaultMaxEvents
+	Backoff   time.Duration // after a first failure; it doubles up to a minute; 0 means 1 s
+	Metrics   *Metrics      // may be nil
+	// Base returns a state at the given offset or before it, where there is one to start from. Without it a new owner
+	// folds the log from its first event, which takes about a second per million events.
+	Base func(ctx context.Context, at event.Offset) (*chat.State, error)
+}
+
+// Feed delivers the log to one adapter while this node owns it. Every node runs one; all but the owner wait.
+type Feed struct {
+	cfg  FeedConfig
+	pool Pool
+	src  Source
+	log  *slog.Logger
+	err  error // of the configuration
+
+	// Only Run's goroutine uses these.
+	base    *chat.State // at the last receipt, nil while not the owner
+	pending pending
+	lastCut time.Time
+
+	mu     sync.Mutex
+	status Status
+}
+
+// pending is what lies between the last receipt and what was looked at.
+type pending struct {
+	state  *chat.State // at the last event looked at
+	events int         // that a target may want
+	bytes  int
+	oldest event.Time // of those
+}
+
+// NewFeed returns a feed; Run starts it.
+func NewFeed(cfg FeedConfig, pool Pool, src Source, logger *slog.Logger) *Feed {
+	if cfg.Every == 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.MaxEvents == 0 {
+		cfg.MaxEvents = DefaultMaxEvents
+	}
+	if cfg.Backoff == 0 {
+		cfg.Backoff = defaultBackoff
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	f := &Feed{cfg: cfg, pool: pool, src: src, log: logger.With(keyFeed, cfg.Name)}
+	f.status = Status{Feed: cfg.Name, State: StateStandby}
+	switch {
+	case !feedName.MatchString(cfg.Name):
+		f.err = fmt.Errorf("feed %q: a name has 1 to 64 lower case letters, digits and hyphens", cfg.Name)
+	case cfg.Adapter == nil:
+		f.err = fmt.Errorf("feed %s has no adapter", cfg.Name)
+	case cfg.Every < 0 || cfg.MaxEvents < 0 || cfg.Backoff < 0:
+		f.err = fmt.Errorf("feed %s: interval, cut size and backoff must be positive", cfg.Name)
+	default:
+		f.status.Adapter = cfg.Adapter.Name()
+	}
+	return f
+}
+
+var feedName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+// The states of a feed on a node.
+const (
+	StateStandby    = "standby"     // another node owns it
+	StateCatchingUp = "catching_up" // folding the log up to the last receipt
+	StateWaiting    = "waiting"     // nothing to deliver, or not yet
+	StateDelivering = "delivering"
+	StateFailing    = "failing" // the last attempt failed; it will be repeated
+)
+
+// Status is a feed as one node sees it.
+type Status struct {
+	Feed      string
+	Adapter   string
+	State     string
+	Owner     event.NodeID
+	Epoch     uint64
+	Offset    event.Offset // of the last receipt
+	Backlog   uint64       // events after it, 0 if they are nothing but bookkeeping
+	Oldest    event.Time   // of the oldest event that waits; 0: none, or this node is not the owner
+	LastError string       // of the last attempt, empty after a success
+	Failures  int          // attempts that failed since the last success
+}
+
+// Status returns how the feed stands.
+func (f *Feed) Status() Status {
+	f.mu.Lock()
+	s := f.status
+	f.mu.Unlock()
+	state := f.pool.State()
+	if fd, ok := state.Feed(f.cfg.Name); ok {
+		s.Owner, s.Epoch, s.Offset = fd.Owner, fd.Epoch, fd.Receipt
+	}
+	if s.State == StateStandby && state.Offset() > s.Offset {
+		s.Backlog = uint64(state.Offset() - s.Offset) // not looked into
+	}
+	return s
+}
+
+// Run works until ctx ends. It returns an error only if the feed is configured wrongly; everything else it repeats,
+// from Backoff (1 s) up to 60 s apart, for ever: an event is late, never skipped.
+func (f *Feed) Run(ctx context.Context) error {
+	if f.err != nil {
+		return f.err
+	}
+	defer f.standby()
+	backoff := time.Duration(0)
+	for ctx.Err() == nil {
+		err := f.round(ctx)
+		switch {
+		case err == nil:
+			backoff = 0
+			f.set(func(s *Status) { s.LastError, s.Failures = "", 0 })
+		case ctx.Err() != nil:
+		case errors.Is(err, chat.ErrStaleEpoch):
+			// Another node was made the owner; our state will tell us in a moment.
+			f.log.Info("compliance: feed was taken over by another node")
+			f.standby()
+			sleep(ctx, f.cfg.Backoff)
+		default:
+			backoff = min(max(2*backoff, f.cfg.Backoff), maxBackoff)
+			f.failed(err, backoff)
+			sleep(ctx, backoff)
+		}
+	}
+	return nil
+}
+
+// round does one step: claim, wait, or deliver one cut.
+func (f *Feed) round(ctx context.Context) error {
+	state := f.pool.State()
+	fd, known := state.Feed(f.cfg.Name)
+	if !known || fd.Owner != f.pool.Node() {
+		f.standby()
+		owner, alive := state.Node(fd.Owner)
+		if known && alive && owner.Alive || !f.pool.IsLeader() {
+			sleep(ctx, lookAgain/4)
+			return nil
+		}
+		out, err := f.pool.Submit(ctx, &chat.ClaimFeed{Feed: f.cfg.Name})
+		if err != nil {
+			return fmt.Errorf("claim feed %s: %w", f.cfg.Name, err)
+		}
+		f.log.Info("compliance: this node owns the feed now", keyEpoch, out.Result.Epoch)
+		return f.settle(ctx, out.Offset)
+	}
+	if err := f.rebase(ctx, fd.Receipt); err != nil {
+		return err
+	}
+	first, last := fd.CutFirst, fd.CutLast
+	if last == 0 {
+		if err := f.look(ctx); err != nil {
+			return err
+		}
+		f.report(StateWaiting)
+		if wait := f.due(); wait > 0 {
+			f.await(ctx, wait)
+			return nil
+		}
+		first, last = fd.Receipt+1, f.pending.state.Offset()
+	}
+	return f.deliver(ctx, fd.Epoch, first, last)
+}
+
+// rebase brings the base to the last receipt.
+func (f *Feed) rebase(ctx context.Context, at event.Offset) error {
+	if f.base != nil && f.base.Offset() == at {
+		return nil
+	}
+	base := f.base
+	f.base, f.pending = nil, pending{}
+	if base == nil || base.Offset() > at {
+		f.set(func(s *Status) { s.State = StateCatchingUp })
+		base = nil
+		if f.cfg.Base != nil {
+			b, err := f.cfg.Base(ctx, at)
+			if err != nil {
+				return fmt.Errorf("find a state to start feed %s from: %w", f.cfg.Name, err)
+			}
+			if b != nil && b.Offset() <= at {
+				base = b
+			}
+		}
+		if base == nil {
+			base = chat.NewState()
+		}
+	}
+	if err := fold(ctx, f.src, base, at); err != nil {
+		return fmt.Errorf("bring feed %s to its receipt: %w", f.cfg.Name, err)
+	}
+	f.base = base
+	f.pending = pending{state: base.Clone()}
+	return nil
+}
+
+// look reads on from what was looked at, to the head or until there is enough for a cut.
+func (f *Feed) look(ctx context.Context) error {
+	p := &f.pending
+	for !f.full() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		run, err := f.src.Read(p.state.Offset()+1, readEvents)
+		if err != nil {
+			return fmt.Errorf("read events from %d: %w", p.state.Offset()+1, err)
+		}
+		if len(run) == 0 {
+			return nil
+		}
+		for _, e := range run {
+			wanted := !bookkeeping(p.state, e)
+			if err := p.state.Fold(e, nil); err != nil {
+				return fmt.Errorf("fold event %d (%s): %w", e.Offset, e.Kind(), err)
+			}
+			if !wanted {
+				continue
+			}
+			if p.events++; p.events == 1 {
+				p.oldest = e.At
+			}
+			if v, ok := e.Event.(*event.Posted); ok {
+				p.bytes += len(v.Text) + len(v.RTF)
+			}
+			if f.full() {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Feed) full() bool {
+	return f.pending.events >= f.cfg.MaxEvents || f.pending.bytes >= maxCutBytes
+}
+
+// bookkeeping reports whether an event is none that a feed would be cut for: the events of feeds themselves, which
+// would otherwise beget each other for ever, and the coming and going of nodes that took nobody with them.
+func bookkeeping(before *chat.State, e event.Envelope) bool {
+	switch e.Event.(type) {
+	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
+		return true
+	case *event.NodeStarted, *event.NodeLost:
+		return len(impliedParts(before, e)) == 0
+	}
+	return false
+}
+
+// due returns how long to wait before the next cut; never less than a moment while there is nothing to cut.
+func (f *Feed) due() time.Duration {
+	switch {
+	case f.full():
+		return 0
+	case f.pending.events == 0:
+		return lookAgain
+	}
+	return time.Until(f.lastCut.Add(f.cfg.Every))
+}
+
+// await waits for the log to go on, but no longer than d. Ownership is looked at again within a second.
+func (f *Feed) await(ctx context.Context, d time.Duration) {
+	if f.pending.events > 0 { // the cut is due in d: no need to look at every event before
+		sleep(ctx, min(d, lookAgain))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(d, lookAgain))
+	defer cancel()
+	if err := f.src.WaitFor(ctx, f.pending.state.Offset()+1); err != nil {
+		sleep(ctx, d) // the time is over, or the log is closed: then this is not a loop that burns a core
+	}
+}
+
+// deliver fixes the cut, hands it to the adapter and commits the receipt. If the cut was open already, the pool
+// answers with that one, whatever we propose.
+func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offset) error {
+	out, err := f.pool.Submit(ctx, &chat.CutFeed{Feed: f.cfg.Name, Epoch: epoch, First: first, Last: last})
+	if err != nil {
+		return fmt.Errorf("cut feed %s at %d to %d: %w", f.cfg.Name, first, last, err)
+	}
+	if f.lastCut = time.Now(); out.Result.Last != 0 {
+		first, last = event.Offset(out.Result.First), event.Offset(out.Result.Last)
+	}
+	if f.base.Offset() != first-1 {
+		return f.settle(ctx, out.Offset) // our state lags behind the pool: look again
+	}
+	f.report(StateDelivering)
+	if err := f.src.WaitFor(ctx, last); err != nil {
+		return fmt.Errorf("wait for event %d: %w", last, err)
+	}
+	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src)
+	if err != nil {
+		return err
+	}
+	r, err := f.cfg.Adapter.Deliver(ctx, cut, run)
+	if err != nil {
+		return fmt.Errorf("deliver events %d to %d with %s: %w", first, last, f.cfg.Adapter.Name(), err)
+	}
+	if !cut.dir.ended {
+		return fmt.Errorf("deliver events %d to %d: adapter %s acknowledged a run that it did not read to its end", first, last, f.cfg.Adapter.Name())
+	}
+	receipt := event.FeedReceipt{Feed: f.cfg.Name, Epoch: epoch, First: first, Last: last, Name: r.Name, Bytes: r.Bytes}
+	if !r.Empty() {
+		receipt.SHA256 = r.SHA256[:]
+	}
+	if out, err = f.pool.Submit(ctx, &chat.ReceiptFeed{Receipt: receipt}); err != nil {
+		return fmt.Errorf("commit the receipt for events %d to %d: %w", first, last, err)
+	}
+	// The state the run ended with is the next base: no second fold.
+	f.base, f.pending = cut.dir.state, pending{state: cut.dir.state.Clone()}
+	f.log.Debug("compliance: delivered", keyFirst, first, keyLast, last, keyFile, r.Name, keyBytes, r.Bytes, keyEvents, last-first+1)
+	return f.settle(ctx, out.Offset)
+}
+
+// settle waits until this node's own state has passed an offset, so that the next round decides on what it just did.
+func (f *Feed) settle(ctx context.Context, at event.Offset) error {
+	deadline := time.Now().Add(settleTimeout)
+	for f.pool.State().Offset() < at {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("this node's state is at %d and does not reach %d", f.pool.State().Offset(), at)
+		}
+		sleep(ctx, 5*time.Millisecond)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// standby forgets what only an owner needs.
+func (f *Feed) standby() {
+	f.base, f.pending, f.lastCut = nil, pending{}, time.Time{}
+	f.cfg.Metrics.offset.DeleteLabelValues(f.cfg.Name)
+	f.cfg.Metrics.lag.DeleteLabelValues(f.cfg.Name)
+	f.set(func(s *Status) { *s = Status{Feed: s.Feed, Adapter: s.Adapter, State: StateStandby} })
+}
+
+func (f *Feed) failed(err error, retry time.Duration) {
+	f.cfg.Metrics.errors.WithLabelValues(f.cfg.Name).Inc()
+	level := slog.LevelWarn
+	if errors.Is(err, ErrDiffers) || errors.Is(err, event.ErrCorrupt) {
+		level = slog.LevelError
+	}
+	f.log.Log(context.Background(), level, "compliance: attempt failed, nothing is skipped", keyError, err, keyRetry, retry)
+	f.set(func(s *Status) { s.State, s.LastError, s.Failures = StateFailing, err.Error(), s.Failures+1 })
+}
+
+// report publishes where the owner stands.
+func (f *Feed) report(state string) {
+	receipt, head := f.base.Offset(), f.pool.State().Offset()
+	backlog := uint64(0)
+	if f.pending.events > 0 && head > receipt {
+		backlog = uint64(head - receipt)
+	}
+	f.cfg.Metrics.offset.WithLabelValues(f.cfg.Name).Set(float64(receipt))
+	f.cfg.Metrics.lag.WithLabelValues(f.cfg.Name).Set(float64(backlog))
+	f.set(func(s *Status) { s.State, s.Backlog, s.Oldest = state, backlog, f.pending.oldest })
+}
+
+func (f *Feed) set(change func(*Status)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.status)
+}
+
+// Metrics are the collectors of all feeds of a node. The label is the feed's name: as many as the configuration has.
+type Metrics struct {
+	offset, lag *prometheus.GaugeVec
+	errors      *prometheus.CounterVec
+}
+
+// NewMetrics builds the collectors.
+func NewMetrics() *Metrics {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_compliance_" + name, Help: help}, []string{"feed"})
+	}
+	return &Metrics{
+		offset: gauge("offset", "Offset of the feed's last receipt. Only on the node that owns the feed."),
+		lag:    gauge("lag_events", "Events behind the last receipt, 0 if they are only bookkeeping. Only on the node that owns the feed."),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_compliance_errors_total",
+			Help: "Attempts to claim, cut, deliver or commit that failed."}, []string{"feed"}),
+	}
+}
+
+// Collectors returns what to register.
+func (m *Metrics) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.offset, m.lag, m.errors}
+}

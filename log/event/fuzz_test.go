@@ -1,0 +1,88 @@
+package event
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+)
+
+// FuzzParseEntry feeds anything to the reader of entries. What it accepts must be sound: dense offsets, a chain that
+// ends where the header says.
+func FuzzParseEntry(f *testing.F) {
+	for _, g := range readGoldens(f) {
+		f.Add(g.data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		head, bodies, err := Split(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(append(bytes.Clone(head), bodies...), data) {
+			t.Fatal("head and bodies are not the data")
+		}
+		e, err := ParseEntry(head, bodies)
+		if err != nil {
+			return
+		}
+		verified := e.Verify()
+		envelopes, err := e.Envelopes(1)
+		if (verified == nil) != (err == nil) {
+			t.Fatalf("Verify says %v, Envelopes says %v", verified, err)
+		}
+		if err != nil {
+			return
+		}
+		if len(envelopes) != e.Len() || envelopes[0].Offset != e.Base || envelopes[e.Len()-1].Offset != e.Last() || envelopes[e.Len()-1].Chain != e.Chain {
+			t.Fatalf("%d events from %d, want %d from %d to %d", len(envelopes), envelopes[0].Offset, e.Len(), e.Base, e.Last())
+		}
+	})
+}
+
+// FuzzUnmarshal feeds anything to the reader of each kind. What it accepts can be written, and then reads the same.
+func FuzzUnmarshal(f *testing.F) {
+	for k := range kinds {
+		var c Coder
+		full(k).code(&c)
+		f.Add(uint16(k), c.out)
+		if b, ok := full(k).(Bodied); ok {
+			var c Coder
+			b.codeBody(&c)
+			f.Add(uint16(k)|bodyBit, c.out)
+		}
+	}
+	f.Fuzz(func(t *testing.T, k uint16, b []byte) {
+		visit := func(ev Event, c *Coder) {
+			if bodied, ok := ev.(Bodied); ok && k&bodyBit != 0 {
+				bodied.codeBody(c)
+				return
+			}
+			ev.code(c)
+		}
+		def, ok := kinds[Kind(k&^bodyBit)]
+		if !ok {
+			return
+		}
+		in, err := newReader(b)
+		if err != nil {
+			return
+		}
+		ev := def.make()
+		if visit(ev, in); in.err != nil {
+			return
+		}
+		var out Coder
+		if visit(ev, &out); out.err != nil {
+			t.Fatalf("%+v was read, but cannot be written: %v", ev, out.err)
+		}
+		again := def.make()
+		if in, err = newReader(out.out); err != nil {
+			t.Fatal(err)
+		}
+		if visit(again, in); in.err != nil || !reflect.DeepEqual(again, ev) {
+			t.Fatalf("%+v was written and reads as %+v, %v", ev, again, in.err)
+		}
+	})
+}
+
+// bodyBit chooses the body of a kind. Kinds do not go so high.
+const bodyBit = 1 << 15

@@ -1,0 +1,96 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"parley/log/event"
+)
+
+// Code is the condition of a refusal. The names follow the conditions of the product's SDK
+// (protocol digest section 8.2); sipfront has the one table from Code to SIP and XCCOS results.
+type Code string
+
+// The codes.
+const (
+	CodeInvalid     Code = "invalid"     // bad argument
+	CodeForbidden   Code = "forbidden"   // no right
+	CodeNotFound    Code = "not_found"   // no such room, category, principal
+	CodeDisabled    Code = "disabled"    // the room is disabled
+	CodeConflict    Code = "conflict"    // name taken, or changed meanwhile
+	CodeNotJoined   Code = "not_joined"  // must join first
+	CodeTooLarge    Code = "too_large"   // over a limit
+	CodeUnsupported Code = "unsupported" // unknown command
+	CodeStaleEpoch  Code = "stale_epoch" // a feed owner that lost its ownership
+	CodeUnavailable Code = "unavailable" // no leader, outcome unknown: try again
+)
+
+// The error classes, for errors.Is.
+var (
+	ErrInvalid     = errors.New("invalid argument")
+	ErrForbidden   = errors.New("not allowed")
+	ErrNotFound    = errors.New("not found")
+	ErrDisabled    = errors.New("room is disabled")
+	ErrConflict    = errors.New("conflict")
+	ErrNotJoined   = errors.New("not joined")
+	ErrTooLarge    = errors.New("too large")
+	ErrUnsupported = errors.New("not supported")
+	ErrStaleEpoch  = errors.New("stale epoch")
+	ErrUnavailable = errors.New("not available, try again")
+)
+
+var classes = map[Code]error{
+	CodeInvalid: ErrInvalid, CodeForbidden: ErrForbidden, CodeNotFound: ErrNotFound, CodeDisabled: ErrDisabled,
+	CodeConflict: ErrConflict, CodeNotJoined: ErrNotJoined, CodeTooLarge: ErrTooLarge, CodeUnsupported: ErrUnsupported,
+	CodeStaleEpoch: ErrStaleEpoch, CodeUnavailable: ErrUnavailable,
+}
+
+// Refusal is why a command, or one room of a batch, was refused. It travels between nodes.
+type Refusal struct {
+	Code Code
+	Text string // one line for people: what was refused and why; never message text
+	Room event.RoomID
+}
+
+// Error returns the text.
+func (r *Refusal) Error() string { return r.Text }
+
+// Unwrap returns the class of the refusal, so that errors.Is(err, ErrForbidden) works on any node.
+func (r *Refusal) Unwrap() error {
+	if c, ok := classes[r.Code]; ok {
+		return c
+	}
+	return ErrInvalid
+}
+
+// Code visits the fields.
+func (r *Refusal) code(c *event.Coder) {
+	event.Str(c, 1, &r.Code)
+	event.Str(c, 2, &r.Text)
+	event.Str(c, 3, &r.Room)
+}
+
+// maxRefusalBytes bounds the text: parts of it may have come from a client.
+const maxRefusalBytes = 512
+
+// Refuse builds a refusal. Whatever the arguments hold, the text is one line of UTF-8.
+func Refuse(code Code, format string, args ...any) *Refusal {
+	text := fmt.Sprintf(format, args...)
+	text = strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text[:min(len(text), maxRefusalBytes)])
+	return &Refusal{Code: code, Text: strings.ToValidUTF8(text, "")}
+}
+
+// AsRefusal returns err as a refusal; an error that is none becomes CodeUnavailable, because its outcome is unknown.
+func AsRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return &Refusal{Code: CodeUnavailable, Text: err.Error()}
+}

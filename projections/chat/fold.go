@@ -1,0 +1,333 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+
+	"parley/log/event"
+)
+
+// ErrContradiction is the class of Fold's errors: the event cannot have happened in this state, or its kind is not
+// known. It means a bug or another version, and the projection must stop; skipping the event would let the nodes
+// diverge in silence.
+var ErrContradiction = errors.New("event contradicts the state")
+
+func contradiction(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrContradiction)
+}
+
+// Fold applies the next event and gives the rows that changed to save, which may be nil. Only the owner of s may
+// call it. After an error s is as it was before; rows of the event were not saved.
+func (s *State) Fold(e event.Envelope, save Saver) error {
+	if e.Event == nil {
+		return contradiction("fold event %d: it has no content", e.Offset)
+	}
+	if e.Offset != s.head.offset+1 {
+		return contradiction("fold %s %d: the state is at %d", e.Kind(), e.Offset, s.head.offset)
+	}
+	if e.At < s.head.at {
+		return contradiction("fold %s %d: its time %d is before %d", e.Kind(), e.Offset, e.At, s.head.at)
+	}
+	if err := s.fold(&e, save); err != nil {
+		return fmt.Errorf("fold %s %d: %w", e.Kind(), e.Offset, err)
+	}
+	s.remember(save, &e)
+	s.head.offset, s.head.at, s.head.chain, s.head.index = e.Offset, e.At, e.Chain, e.Index
+	(*headTable)(s).save(save)
+	return nil
+}
+
+// fold checks first and changes afterwards, so that an error leaves nothing half done.
+func (s *State) fold(e *event.Envelope, save Saver) error {
+	switch v := e.Event.(type) {
+	case *event.PoolFormed:
+		if s.head.formed {
+			return contradiction("the pool %s exists", s.head.domain)
+		}
+		s.head.formed, s.head.domain, s.head.poolURI = true, v.Domain, v.PoolURI
+		return nil
+	case *event.NodeStarted:
+		return s.nodeStarted(e, v, save)
+	case *event.NodeLost:
+		return s.nodeLost(e, v, save)
+	case *event.Joined:
+		return s.joined(e, v, save)
+	case *event.Parted:
+		x := s.session(e.Room, e.By, v.Endpoint, e.Node)
+		if x == nil {
+			return contradiction("%s has no session in %s on endpoint %q of node %s", e.By, e.Room, v.Endpoint, e.Node)
+		}
+		s.closeSessions(save, []*Session{x})
+		return nil
+	case *event.Posted:
+		return s.posted(e, v, save)
+	case *event.HistoryRead:
+		if s.rooms.get(e.Room) == nil {
+			return contradiction("no room %s", e.Room)
+		}
+		return nil
+	case *event.CategoryCreated:
+		if s.categories.get(v.Category) != nil {
+			return contradiction("category %s exists", v.Category)
+		}
+		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
+		return nil
+	case *event.CategoryChanged:
+		if s.categories.get(v.Category) == nil {
+			return contradiction("no category %s", v.Category)
+		}
+		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
+		return nil
+	case *event.CategoryRemoved:
+		return s.categoryRemoved(v, save)
+	case *event.RoomCreated:
+		return s.roomCreated(e, v, save)
+	case *event.RoomChanged:
+		return s.roomChanged(e, v, save)
+	case *event.RoomRemoved:
+		return s.roomRemoved(e, save)
+	case *event.UserCreated:
+		if s.users.get(v.User) != nil {
+			return contradiction("user %s exists", v.User)
+		}
+		s.users.put(save, &User{URI: v.User, Info: v.Info, Secret: v.Secret, Revision: e.Offset})
+		return nil
+	case *event.UserChanged:
+		return s.userChanged(e, v, save)
+	case *event.UserRemoved:
+		return s.userRemoved(v, save)
+	case *event.SettingPublished, *event.SettingRemoved:
+		return s.foldSetting(e, save)
+	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
+		return s.foldFeed(e, save)
+	}
+	return contradiction("this version does not know the kind")
+}
+
+func (s *State) nodeStarted(e *event.Envelope, v *event.NodeStarted, save Saver) error {
+	if e.Node == "" || v.Incarnation == 0 {
+		return contradiction("node %q starts incarnation %d", e.Node, v.Incarnation)
+	}
+	if n := s.nodes.get(e.Node); n != nil && v.Incarnation <= n.Incarnation {
+		return contradiction("node %s is at incarnation %d, not before %d", e.Node, n.Incarnation, v.Incarnation)
+	}
+	s.endSessions(e.Node, save)
+	s.nodes.put(save, &Node{ID: e.Node, Incarnation: v.Incarnation, Alive: true, Version: v.Version, Since: e.Offset})
+	return nil
+}
+
+func (s *State) nodeLost(e *event.Envelope, v *event.NodeLost, save Saver) error {
+	n := s.nodes.get(e.Node)
+	if n == nil || n.Incarnation != v.Incarnation || !n.Alive {
+		return contradiction("node %s is not alive in incarnation %d", e.Node, v.Incarnation)
+	}
+	s.endSessions(e.Node, save)
+	lost := *n
+	lost.Alive, lost.Since = false, e.Offset
+	s.nodes.put(save, &lost)
+	return nil
+}
+
+// endSessions ends the sessions of a node. They are all of the incarnation that is over: a node that has started gets
+// sessions in no other one.
+func (s *State) endSessions(node event.NodeID, save Saver) {
+	var gone []*Session
+	s.sessionsOn.from(&Session{Node: node}, func(x *Session) bool {
+		if x.Node == node {
+			gone = append(gone, x)
+		}
+		return x.Node == node
+	})
+	s.closeSessions(save, gone)
+}
+
+func (s *State) joined(e *event.Envelope, v *event.Joined, save Saver) error {
+	if s.rooms.get(e.Room) == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	if s.Joined(e.Room, e.By, v.Endpoint, e.Node) {
+		return contradiction("%s has this session in %s", e.By, e.Room)
+	}
+	s.openSession(save, &Session{Room: e.Room, User: e.By, Endpoint: v.Endpoint, Node: e.Node,
+		Incarnation: v.Incarnation, Since: e.Offset})
+	return nil
+}
+
+func (s *State) posted(e *event.Envelope, v *event.Posted, save Saver) error {
+	if s.rooms.get(e.Room) == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	t := s.tally(e.Room)
+	if v.MessageID != t.lastMessage+1 {
+		return contradiction("message %d after %d in %s", v.MessageID, t.lastMessage, e.Room)
+	}
+	t.lastMessage = v.MessageID
+	s.tallies.put(save, t)
+	return nil
+}
+
+// unname forgets a name unless another object has taken it.
+func unname[K comparable](names interface {
+	Get(string) (K, bool)
+	Delete(string) (K, bool)
+}, name string, id K) {
+	if has, ok := names.Get(foldName(name)); ok && has == id {
+		names.Delete(foldName(name))
+	}
+}
+
+func (s *State) putCategory(save Saver, g *category) {
+	if old := s.categories.get(g.ID); old != nil {
+		unname(s.categoryNames, old.Info.Name, g.ID)
+	}
+	s.categories.put(save, g)
+	s.categoryNames.Set(foldName(g.Info.Name), g.ID)
+}
+
+func (s *State) categoryRemoved(v *event.CategoryRemoved, save Saver) error {
+	g := s.categories.get(v.Category)
+	if g == nil {
+		return contradiction("no category %s", v.Category)
+	}
+	if id, has := s.roomIn(v.Category); has {
+		return contradiction("category %s has room %s", v.Category, id)
+	}
+	unname(s.categoryNames, g.Info.Name, g.ID)
+	s.categories.remove(save, v.Category)
+	return nil
+}
+
+// roomIn returns some room of a category.
+func (s *State) roomIn(g event.CategoryID) (id event.RoomID, found bool) {
+	s.rooms.scan(func(r *Room) bool {
+		if r.Info.Category == g {
+			id, found = r.ID, true
+		}
+		return !found
+	})
+	return id, found
+}
+
+func (s *State) roomCreated(e *event.Envelope, v *event.RoomCreated, save Saver) error {
+	if s.rooms.get(e.Room) != nil {
+		return contradiction("room %s exists", e.Room)
+	}
+	if s.categories.get(v.Info.Category) == nil {
+		return contradiction("no category %s", v.Info.Category)
+	}
+	s.rooms.put(save, &Room{ID: e.Room, Info: v.Info, CreatedBy: e.By, CreatedAt: e.At, UpdatedBy: e.By,
+		UpdatedAt: e.At, Revision: e.Offset})
+	s.roomNames.Set(foldName(v.Info.Name), e.Room)
+	for _, a := range v.Access {
+		s.setRole(save, e.Room, a.Principal, a.Role)
+	}
+	return nil
+}
+
+func (s *State) roomChanged(e *event.Envelope, v *event.RoomChanged, save Saver) error {
+	old := s.rooms.get(e.Room)
+	if old == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	if s.categories.get(v.Info.Category) == nil {
+		return contradiction("no category %s", v.Info.Category)
+	}
+	r := *old
+	r.Info, r.UpdatedBy, r.UpdatedAt, r.Revision = v.Info, e.By, e.At, e.Offset
+	unname(s.roomNames, old.Info.Name, r.ID)
+	s.rooms.put(save, &r)
+	s.roomNames.Set(foldName(r.Info.Name), r.ID)
+	for _, a := range v.Access {
+		s.setRole(save, e.Room, a.Principal, a.Role)
+	}
+	return nil
+}
+
+func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
+	r := s.rooms.get(e.Room)
+	if r == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	for x := range s.SessionsIn(e.Room) {
+		return contradiction("%s is still in room %s", x.User, e.Room)
+	}
+	var access []event.Principal
+	for a := range s.Access(e.Room) {
+		access = append(access, a.Principal)
+	}
+	for _, p := range access {
+		s.setRole(save, e.Room, p, 0)
+	}
+	unname(s.roomNames, r.Info.Name, r.ID)
+	s.tallies.remove(save, e.Room)
+	s.rooms.remove(save, e.Room)
+	return nil
+}
+
+func (s *State) userChanged(e *event.Envelope, v *event.UserChanged, save Saver) error {
+	old := s.users.get(v.User)
+	if old == nil {
+		return contradiction("no user %s", v.User)
+	}
+	u := User{URI: old.URI, Info: v.Info, Secret: v.Secret, Revision: e.Offset}
+	if secretIsZero(&u.Secret) && !e.Erased { // of an erased one nobody knows: the password before it must not come back
+		u.Secret = old.Secret
+	}
+	s.users.put(save, &u)
+	return nil
+}
+
+// userRemoved takes the account with all it was given: one made later under the same address starts with nothing.
+func (s *State) userRemoved(v *event.UserRemoved, save Saver) error {
+	if s.users.get(v.User) == nil {
+		return contradiction("no user %s", v.User)
+	}
+	for x := range s.SessionsOf(v.User) {
+		return contradiction("%s is still in room %s", v.User, x.Room)
+	}
+	var rooms []event.RoomID
+	s.grantsOf.from(&grant{principal: v.User}, func(g *grant) bool {
+		if g.principal == v.User {
+			rooms = append(rooms, g.room)
+		}
+		return g.principal == v.User
+	})
+	for _, r := range rooms {
+		s.setRole(save, r, v.User, 0)
+	}
+	var settings []PublishedSetting
+	for p := range s.Settings(v.User) {
+		settings = append(settings, p)
+	}
+	for i := range settings {
+		s.settings.drop(save, &settings[i])
+	}
+	s.users.remove(save, v.User)
+	return nil
+}
+
+func (s *State) setting(user event.Principal, category string, instance uint64) *PublishedSetting {
+	return s.settings.get(&PublishedSetting{User: user, Setting: event.Setting{Category: category, Instance: instance}})
+}
+
+func (s *State) foldSetting(e *event.Envelope, save Saver) error {
+	switch v := e.Event.(type) {
+	case *event.SettingPublished:
+		var version uint64
+		if old := s.setting(e.By, v.Setting.Category, v.Setting.Instance); old != nil {
+			version = old.Version
+		}
+		if v.Setting.Version != version+1 {
+			return contradiction("setting %s/%d of %s has version %d after %d", v.Setting.Category, v.Setting.Instance,
+				e.By, v.Setting.Version, version)
+		}
+		s.settings.put(save, &PublishedSetting{Setting: v.Setting, User: e.By, PublishedAt: e.At})
+	case *event.SettingRemoved:
+		old := s.setting(e.By, v.Category, v.Instance)
+		if old == nil {
+			return contradiction("%s has no setting %s/%d", e.By, v.Category, v.Instance)
+		}
+		s.settings.drop(save, old)
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package chat
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"parley/log/event"
+)
+
+// category is a category with its lists made ready for asking.
+type category struct {
+	Category
+	allowed, denied, creators scope
+}
+
+func newCategory(id event.CategoryID, info event.CategoryInfo, revision event.Offset) *category {
+	return &category{Category: Category{ID: id, Info: info, Revision: revision},
+		allowed: newScope(info.Allowed), denied: newScope(info.Denied), creators: newScope(info.Creators)}
+}
+
+func (g *category) code(c *event.Coder) {
+	event.Str(c, 1, &g.ID)
+	c.Sub(2, g.Info.Code)
+	event.Uint(c, 3, &g.Revision)
+	if c.Reading() {
+		*g = *newCategory(g.ID, g.Info, g.Revision)
+	}
+}
+
+// covers reports whether p is inside the category: allowed and not denied (rule R1, deny wins).
+func (g *category) covers(p event.Principal) bool { return g.allowed.has(p) && !g.denied.has(p) }
+
+// tally is what changes with every message and session, kept apart from the room so that a post saves few bytes.
+type tally struct {
+	room         event.RoomID
+	lastMessage  uint64
+	participants int
+	quiet        bool
+}
+
+func (t *tally) code(c *event.Coder) {
+	event.Str(c, 1, &t.room)
+	event.Uint(c, 2, &t.lastMessage)
+	event.Int(c, 3, &t.participants)
+	c.Bool(4, &t.quiet)
+}
+
+// tally returns a copy to change and put back.
+func (s *State) tally(id event.RoomID) *tally {
+	if t := s.tallies.get(id); t != nil {
+		c := *t
+		return &c
+	}
+	return &tally{room: id}
+}
+
+// count changes the number of participants. A room above ParticipantUpdateLimit is quiet until fewer than 80 % of
+// the limit are left (protocol digest section 3.4).
+func (t *tally) count(by int) {
+	t.participants += by
+	switch {
+	case t.participants > ParticipantUpdateLimit:
+		t.quiet = true
+	case t.participants*10 < ParticipantUpdateLimit*8:
+		t.quiet = false
+	}
+}
+
+// grant gives a principal roles in a room.
+type grant struct {
+	room      event.RoomID
+	principal event.Principal
+	role      event.Role
+}
+
+func (g *grant) hint() uint64     { return hint(string(g.room), 0) }
+func (g *grant) userHint() uint64 { return hint(string(g.principal), skipScheme) }
+func (g *grant) parts() []string  { return []string{string(g.room), string(g.principal)} }
+
+func (g *grant) code(c *event.Coder) {
+	event.Str(c, 1, &g.room)
+	event.Str(c, 2, &g.principal)
+	event.Uint(c, 3, &g.role)
+}
+
+func grantsByRoom(a, b *grant) bool {
+	if a.room != b.room {
+		return a.room < b.room
+	}
+	return a.principal < b.principal
+}
+
+func grantsByPrincipal(a, b *grant) bool {
+	if a.principal != b.principal {
+		return a.principal < b.principal
+	}
+	return a.room < b.room
+}
+
+func (s *State) indexGrant(g *grant) {
+	if had := s.grantsOf.set(g); !had && isGroup(g.principal) {
+		n, _ := s.groupGrants.Get(g.room)
+		s.groupGrants.Set(g.room, n+1)
+	}
+}
+
+// shareGrant lets a grant share the texts of the rows it speaks of.
+func (s *State) shareGrant(g *grant) {
+	if r := s.rooms.get(g.room); r != nil {
+		g.room = r.ID
+	}
+	if u := s.users.get(g.principal); u != nil {
+		g.principal = u.URI
+	}
+}
+
+// setRole gives a principal exactly these roles in a room; zero takes them all.
+func (s *State) setRole(save Saver, room event.RoomID, p event.Principal, role event.Role) {
+	if s.Role(room, p) == role {
+		return
+	}
+	g := &grant{room: room, principal: p, role: role}
+	if role != 0 {
+		s.shareGrant(g)
+		s.grants.put(save, g)
+		s.indexGrant(g)
+		return
+	}
+	s.grants.drop(save, g)
+	if s.grantsOf.remove(g) && isGroup(p) {
+		if n, _ := s.groupGrants.Get(room); n > 1 {
+			s.groupGrants.Set(room, n-1)
+		} else {
+			s.groupGrants.Delete(room)
+		}
+	}
+}
+
+// foldName is the form in which names are compared.
+func foldName(name string) string { return strings.ToLower(name) }
+
+// Category returns a category. Its lists are not to be changed.
+func (s *State) Category(id event.CategoryID) (Category, bool) {
+	if g := s.categories.get(id); g != nil {
+		return g.Category, true
+	}
+	return Category{}, false
+}
+
+// CategoryByName returns the category of a name, compared without case.
+func (s *State) CategoryByName(name string) (Category, bool) {
+	id, ok := s.categoryNames.Get(foldName(name))
+	if !ok {
+		return Category{}, false
+	}
+	return s.Category(id)
+}
+
+// Categories returns all categories, by id.
+func (s *State) Categories() iter.Seq[Category] {
+	return func(yield func(Category) bool) {
+		s.categories.scan(func(g *category) bool { return yield(g.Category) })
+	}
+}
+
+func (s *State) room(r *Room) Room {
+	v := *r
+	if t := s.tallies.get(r.ID); t != nil {
+		v.LastMessage, v.Participants, v.Quiet = t.lastMessage, t.participants, t.quiet
+	}
+	return v
+}
+
+// Room returns a room.
+func (s *State) Room(id event.RoomID) (Room, bool) {
+	if r := s.rooms.get(id); r != nil {
+		return s.room(r), true
+	}
+	return Room{}, false
+}
+
+// RoomByName returns the room of a name, compared without case.
+func (s *State) RoomByName(name string) (Room, bool) {
+	id, ok := s.roomNames.Get(foldName(name))
+	if !ok {
+		return Room{}, false
+	}
+	return s.Room(id)
+}
+
+// Rooms returns all rooms, by id.
+func (s *State) Rooms() iter.Seq[Room] {
+	return func(yield func(Room) bool) {
+		s.rooms.scan(func(r *Room) bool { return yield(s.room(r)) })
+	}
+}
+
+// Role returns the roles given to exactly this principal in a room; those of its domain or of everyone, and the
+// bounds of the category, are in Rights.
+func (s *State) Role(room event.RoomID, p event.Principal) event.Role {
+	if g := s.grants.get(&grant{room: room, principal: p}); g != nil {
+		return g.role
+	}
+	return 0
+}
+
+// Access returns the roles given in a room, by principal.
+func (s *State) Access(room event.RoomID) iter.Seq[event.Access] {
+	return func(yield func(event.Access) bool) {
+		s.grants.from(&grant{room: room}, func(g *grant) bool {
+			return g.room == room && yield(event.Access{Principal: g.principal, Role: g.role})
+		})
+	}
+}
+
+// RoomsOf returns the rooms that a user sees and in which he has one of the roles, by id: his own, his domain's and
+// everyone's.
+func (s *State) RoomsOf(by event.Principal, role event.Role) iter.Seq[Room] {
+	return func(yield func(Room) bool) {
+		var ids []event.RoomID
+		for _, p := range identities(by) {
+			s.grantsOf.from(&grant{principal: p}, func(g *grant) bool {
+				if g.principal != p {
+					return false
+				}
+				if g.role&role != 0 {
+					ids = append(ids, g.room)
+				}
+				return true
+			})
+		}
+		slices.Sort(ids)
+		for _, id := range slices.Compact(ids) {
+			r := s.rooms.get(id)
+			if rights := s.Rights(id, by); rights.See && rights.roles()&role != 0 && !yield(s.room(r)) {
+				return
+			}
+		}
+	}
+}

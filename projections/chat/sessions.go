@@ -1,0 +1,177 @@
+package chat
+
+import (
+	"iter"
+
+	"parley/log/event"
+)
+
+func (x *Session) hint() uint64     { return hint(string(x.Room), 0) }
+func (x *Session) userHint() uint64 { return hint(string(x.User), skipScheme) }
+func (x *Session) nodeHint() uint64 { return hint(string(x.Node), 0) }
+func (x *Session) parts() []string {
+	return []string{string(x.Room), string(x.User), string(x.Endpoint), string(x.Node)}
+}
+
+func (x *Session) code(c *event.Coder) {
+	event.Str(c, 1, &x.Room)
+	event.Str(c, 2, &x.User)
+	event.Str(c, 3, &x.Endpoint)
+	event.Str(c, 4, &x.Node)
+	event.Uint(c, 5, &x.Incarnation)
+	event.Uint(c, 6, &x.Since)
+}
+
+func sessionsByRoom(a, b *Session) bool {
+	if a.Room != b.Room {
+		return a.Room < b.Room
+	}
+	if a.User != b.User {
+		return a.User < b.User
+	}
+	return sameUserLess(a, b)
+}
+
+func sessionsByUser(a, b *Session) bool {
+	if a.User != b.User {
+		return a.User < b.User
+	}
+	if a.Room != b.Room {
+		return a.Room < b.Room
+	}
+	return sameUserLess(a, b)
+}
+
+// sessionsByNode keeps the sessions of a room together, so that the loss of a node counts each room once.
+func sessionsByNode(a, b *Session) bool {
+	if a.Node != b.Node {
+		return a.Node < b.Node
+	}
+	return sessionsByRoom(a, b)
+}
+
+func sameUserLess(a, b *Session) bool {
+	if a.Endpoint != b.Endpoint {
+		return a.Endpoint < b.Endpoint
+	}
+	return a.Node < b.Node
+}
+
+// shareSession lets a session share the texts of the rows it speaks of: there are two million at most.
+func (s *State) shareSession(x *Session) {
+	if r := s.rooms.get(x.Room); r != nil {
+		x.Room = r.ID
+	}
+	if u := s.users.get(x.User); u != nil {
+		x.User = u.URI
+	}
+	if n := s.nodes.get(x.Node); n != nil {
+		x.Node = n.ID
+	}
+	looked := 0
+	s.sessionsOf.from(&Session{User: x.User}, func(y *Session) bool {
+		if y.User == x.User && y.Endpoint == x.Endpoint {
+			x.Endpoint = y.Endpoint
+			return false
+		}
+		looked++
+		return y.User == x.User && looked < 4 // of few endpoints one is found soon
+	})
+}
+
+func (s *State) openSession(save Saver, x *Session) {
+	s.shareSession(x)
+	if !s.Participates(x.Room, x.User) {
+		t := s.tally(x.Room)
+		t.count(+1)
+		s.tallies.put(save, t)
+	}
+	s.sessions.put(save, x)
+	s.sessionsOf.set(x)
+	s.sessionsOn.set(x)
+}
+
+// closeSessions ends sessions that are in the order of rooms.
+func (s *State) closeSessions(save Saver, gone []*Session) {
+	var t *tally
+	flush := func() {
+		if t != nil {
+			s.tallies.put(save, t)
+			t = nil
+		}
+	}
+	for _, x := range gone {
+		s.sessions.drop(save, x)
+		s.sessionsOf.remove(x)
+		s.sessionsOn.remove(x)
+		if s.Participates(x.Room, x.User) {
+			continue
+		}
+		if t == nil || t.room != x.Room {
+			flush()
+			t = s.tally(x.Room)
+		}
+		t.count(-1)
+	}
+	flush()
+}
+
+// Participates reports whether a user has a session in a room, on any endpoint and node.
+func (s *State) Participates(room event.RoomID, user event.Principal) bool {
+	found := false
+	s.sessions.from(&Session{Room: room, User: user}, func(x *Session) bool {
+		found = x.Room == room && x.User == user
+		return false
+	})
+	return found
+}
+
+func (s *State) session(room event.RoomID, user event.Principal, endpoint event.Endpoint, node event.NodeID) *Session {
+	return s.sessions.get(&Session{Room: room, User: user, Endpoint: endpoint, Node: node})
+}
+
+// Joined reports whether exactly this session exists.
+func (s *State) Joined(room event.RoomID, user event.Principal, endpoint event.Endpoint, node event.NodeID) bool {
+	return s.session(room, user, endpoint, node) != nil
+}
+
+// Sessions returns all sessions, by room.
+func (s *State) Sessions() iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		s.sessions.scan(func(x *Session) bool { return yield(*x) })
+	}
+}
+
+// SessionsIn returns the sessions of a room, by user.
+func (s *State) SessionsIn(room event.RoomID) iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		s.sessions.from(&Session{Room: room}, func(x *Session) bool { return x.Room == room && yield(*x) })
+	}
+}
+
+// SessionsOf returns the sessions of a user, by room.
+func (s *State) SessionsOf(user event.Principal) iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		s.sessionsOf.from(&Session{User: user}, func(x *Session) bool { return x.User == user && yield(*x) })
+	}
+}
+
+// SessionsOn returns the sessions that a node serves, by room.
+func (s *State) SessionsOn(node event.NodeID) iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		s.sessionsOn.from(&Session{Node: node}, func(x *Session) bool { return x.Node == node && yield(*x) })
+	}
+}
+
+// Roster returns the users with a session in a room, by URI, each once.
+func (s *State) Roster(room event.RoomID) []Participant {
+	var roster []Participant
+	for x := range s.SessionsIn(room) {
+		if n := len(roster); n > 0 && roster[n-1].User == x.User {
+			continue
+		}
+		r := s.Rights(room, x.User)
+		roster = append(roster, Participant{User: x.User, Manager: r.Manager, Presenter: r.Presenter})
+	}
+	return roster
+}

@@ -1,0 +1,254 @@
+// Package chat holds the rules: what state the pool's rooms are in, how an event changes it (Fold), and which
+// events a command leads to (Decide). It is pure: no clock, no random source, no I/O, no logging; every fact from
+// outside is an argument.
+package chat
+
+import (
+	"iter"
+
+	"github.com/tidwall/btree"
+
+	"parley/log/event"
+)
+
+// User is an account.
+type User struct {
+	URI      event.Principal
+	Info     event.UserInfo
+	Secret   event.Secret
+	Revision event.Offset
+}
+
+// Category is a category with its fields.
+type Category struct {
+	ID       event.CategoryID
+	Info     event.CategoryInfo
+	Revision event.Offset
+}
+
+// Room is a room with its fields; roles are asked for with State.Role and State.Access.
+type Room struct {
+	ID           event.RoomID
+	Info         event.RoomInfo
+	LastMessage  uint64 // id of the newest message, 0: none
+	Participants int    // users (not endpoints) with a session
+	Quiet        bool   // over the participant update limit: no rosters, no join and part notices
+	CreatedBy    event.Principal
+	CreatedAt    event.Time
+	UpdatedBy    event.Principal
+	UpdatedAt    event.Time
+	Revision     event.Offset // of the last change of fields or roles
+}
+
+// Session is a principal's presence in a room on one endpoint, served by one node.
+type Session struct {
+	Room        event.RoomID
+	User        event.Principal
+	Endpoint    event.Endpoint
+	Node        event.NodeID
+	Incarnation event.Incarnation
+	Since       event.Offset
+}
+
+// Rights is what a principal may do in a room.
+type Rights struct {
+	See, Join, Post, ReadHistory, Manage bool
+	Member, Manager, Presenter           bool // effective roles
+}
+
+// Participant is a user in a room, as the roster shows him.
+type Participant struct {
+	User    event.Principal
+	Manager bool
+	// Presenter is set in auditoriums only.
+	Presenter bool
+}
+
+// PublishedSetting is a presence publication that the pool keeps for a user.
+type PublishedSetting struct {
+	event.Setting
+	User        event.Principal
+	PublishedAt event.Time
+}
+
+// Node is a server process of the pool, as the log knows it.
+type Node struct {
+	ID          event.NodeID
+	Incarnation event.Incarnation // the newest
+	Alive       bool              // started and not lost since
+	Version     string
+	Since       event.Offset // of the event that made it alive or lost
+}
+
+// Feed is a compliance stream: who owns it, what is cut and what is proven durable.
+type Feed struct {
+	Name     string
+	Owner    event.NodeID
+	Epoch    uint64       // fencing epoch of the owner
+	CutFirst event.Offset // the open cut; 0: none
+	CutLast  event.Offset
+	Receipt  event.Offset // last offset proven durable; 0: none yet
+	Last     event.FeedReceipt
+	At       event.Time // of the last receipt
+}
+
+// Limits of the rules, with the product's defaults (protocol digest section 5).
+const (
+	ParticipantUpdateLimit = 75   // above it a room is quiet; it speaks again below 80 % of it
+	DefaultHistory         = 30   // messages, when a client does not say how many
+	MaxHistory             = 500  // messages in one answer
+	MaxMessageBytes        = 8000 // UTF-8 bytes of message text
+	MaxNameBytes           = 256
+	MaxDescriptionBytes    = 1024    // 256 characters of at most 4 bytes
+	MaxRTFBytes            = 64000   // UTF-8 bytes of the RTF form of a message
+	MaxPrincipalBytes      = 512     // of a principal or an endpoint
+	MaxPrincipals          = 100_000 // in one list of a category or one change of a room
+	MaxJoinRooms           = 1000    // in one join or part
+	MaxSettings            = 1000    // of one user
+	MaxSettingBytes        = 16 << 10
+)
+
+// State is what the rules know at an offset. It is a persistent value: Clone is O(1) and the two share what
+// neither changes. One goroutine owns a State and folds; clones that it hands out may be read by many, or be
+// owned by one new folder.
+type State struct {
+	head head
+
+	users      keyed[event.Principal, User]
+	categories keyed[event.CategoryID, category]
+	rooms      keyed[event.RoomID, Room]
+	tallies    keyed[event.RoomID, tally]
+	grants     tupled[grant]
+	sessions   tupled[Session]
+	settings   tupled[PublishedSetting]
+	nodes      keyed[event.NodeID, Node]
+	feeds      keyed[string, Feed]
+	seen       *btree.BTreeG[seen]
+
+	// Derived from the tables above by reindex: neither saved nor hashed.
+	roomNames     *btree.Map[string, event.RoomID]
+	categoryNames *btree.Map[string, event.CategoryID]
+	grantsOf      index[grant]                  // by principal
+	groupGrants   *btree.Map[event.RoomID, int] // how many grants of a room go to more than one user
+	sessionsOf    index[Session]                // by user
+	sessionsOn    index[Session]                // by node
+	due           *btree.Map[event.Offset, commandKey]
+	oldest        event.Time // of the remembered commands; meaningless when there is none
+}
+
+// head is where the state stands and what belongs to the pool as a whole.
+type head struct {
+	offset  event.Offset
+	at      event.Time
+	chain   event.Chain
+	index   event.Index
+	formed  bool
+	domain  string
+	poolURI string
+}
+
+func (h *head) code(c *event.Coder) {
+	event.Uint(c, 1, &h.offset)
+	event.Int(c, 2, &h.at)
+	c.Fixed(3, h.chain[:])
+	event.Uint(c, 4, &h.index)
+	c.Bool(5, &h.formed)
+	event.Str(c, 6, &h.domain)
+	event.Str(c, 7, &h.poolURI)
+}
+
+// NewState returns the state before the first event.
+func NewState() *State {
+	return &State{
+		users:      newKeyed(rowUser, skipScheme, func(u *User) event.Principal { return u.URI }, (*User).code),
+		categories: newKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code),
+		rooms:      newKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code),
+		tallies:    newKeyed(rowTally, 0, func(t *tally) event.RoomID { return t.room }, (*tally).code),
+		grants:     tupled[grant]{newIndex((*grant).hint, grantsByRoom), rowGrant, (*grant).parts, (*grant).code},
+		sessions:   tupled[Session]{newIndex((*Session).hint, sessionsByRoom), rowSession, (*Session).parts, (*Session).code},
+		settings: tupled[PublishedSetting]{newIndex((*PublishedSetting).hint, settingsByUser), rowSetting,
+			(*PublishedSetting).parts, (*PublishedSetting).code},
+		nodes: newKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
+		feeds: newKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
+		seen:  newTree(seenByID),
+
+		roomNames:     btree.NewMap[string, event.RoomID](0),
+		categoryNames: btree.NewMap[string, event.CategoryID](0),
+		grantsOf:      newIndex((*grant).userHint, grantsByPrincipal),
+		groupGrants:   btree.NewMap[event.RoomID, int](0),
+		sessionsOf:    newIndex((*Session).userHint, sessionsByUser),
+		sessionsOn:    newIndex((*Session).nodeHint, sessionsByNode),
+		due:           btree.NewMap[event.Offset, commandKey](0),
+	}
+}
+
+// Clone returns an independent copy in O(1). Only the goroutine that folds s may call it.
+func (s *State) Clone() *State {
+	c := *s
+	c.users.rows = s.users.rows.Copy()
+	c.categories.rows = s.categories.rows.Copy()
+	c.rooms.rows = s.rooms.rows.Copy()
+	c.tallies.rows = s.tallies.rows.Copy()
+	c.grants.index = s.grants.copy()
+	c.sessions.index = s.sessions.copy()
+	c.settings.index = s.settings.copy()
+	c.nodes.rows = s.nodes.rows.Copy()
+	c.feeds.rows = s.feeds.rows.Copy()
+	c.seen = s.seen.Copy()
+	c.roomNames = s.roomNames.Copy()
+	c.categoryNames = s.categoryNames.Copy()
+	c.grantsOf = s.grantsOf.copy()
+	c.groupGrants = s.groupGrants.Copy()
+	c.sessionsOf = s.sessionsOf.copy()
+	c.sessionsOn = s.sessionsOn.copy()
+	c.due = s.due.Copy()
+	return &c
+}
+
+// Offset returns the offset of the last event folded, 0 before the first.
+func (s *State) Offset() event.Offset { return s.head.offset }
+
+// Chain returns the chain value after the last event folded.
+func (s *State) Chain() event.Chain { return s.head.chain }
+
+// At returns the time of the last event folded.
+func (s *State) At() event.Time { return s.head.at }
+
+// Index returns the Raft index of the entry that carried the last event folded.
+func (s *State) Index() event.Index { return s.head.index }
+
+// Formed reports whether the pool exists.
+func (s *State) Formed() bool { return s.head.formed }
+
+// Domain returns the SIP domain of the pool, the authority of its room URIs.
+func (s *State) Domain() string { return s.head.domain }
+
+// PoolURI returns the contact object of the pool, with "sip:".
+func (s *State) PoolURI() string { return s.head.poolURI }
+
+// User returns an account.
+func (s *State) User(p event.Principal) (User, bool) { return s.users.value(p) }
+
+// Users returns all accounts, by URI.
+func (s *State) Users() iter.Seq[User] { return s.users.all() }
+
+// Node returns a node that has started at least once.
+func (s *State) Node(id event.NodeID) (Node, bool) { return s.nodes.value(id) }
+
+// Nodes returns all nodes that ever started, by name.
+func (s *State) Nodes() iter.Seq[Node] { return s.nodes.all() }
+
+// Feed returns a compliance feed.
+func (s *State) Feed(name string) (Feed, bool) { return s.feeds.value(name) }
+
+// Feeds returns all feeds, by name.
+func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.all() }
+
+// Settings returns what a user has published, by category and instance.
+func (s *State) Settings(user event.Principal) iter.Seq[PublishedSetting] {
+	return func(yield func(PublishedSetting) bool) {
+		s.settings.from(&PublishedSetting{User: user}, func(p *PublishedSetting) bool {
+			return p.User == user && yield(*p)
+		})
+	}
+}

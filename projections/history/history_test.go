@@ -1,0 +1,219 @@
+package history_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"parley/log/event"
+	"parley/projections"
+	"parley/projections/history"
+	"parley/projections/projectionstest"
+)
+
+func open(t testing.TB, fs vfs.FS, src projections.Source) (*projections.Store, *history.History, *projections.Runner) {
+	t.Helper()
+	s, err := projections.OpenStore("views", projections.Options{FS: fs, CacheBytes: 1 << 20, SyncEvery: time.Millisecond, MaxRun: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	h := history.New()
+	r, err := s.Run(context.Background(), src, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, h, r
+}
+
+// archive is the history as a naive reader of the log has it.
+func archive(t testing.TB, l *projectionstest.Log, to event.Offset) map[event.RoomID][]history.Message {
+	t.Helper()
+	out := map[event.RoomID][]history.Message{}
+	for o := event.Offset(1); o <= to; {
+		run, err := l.Read(o, 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range run {
+			o = e.Offset + 1
+			if p, ok := e.Event.(*event.Posted); ok && !p.Unlogged && e.Offset <= to {
+				out[e.Room] = append(out[e.Room], history.Message{ID: p.MessageID, Offset: e.Offset, At: e.At, By: e.By,
+					Text: p.Text, RTF: p.RTF, Alert: p.Alert})
+			}
+		}
+	}
+	return out
+}
+
+func check(t testing.TB, what string, h *history.History, want map[event.RoomID][]history.Message) {
+	t.Helper()
+	n := 0
+	for room, all := range want {
+		got, err := h.Messages(room, 0, math.MaxUint64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, all) {
+			t.Errorf("%s: room %s has %d messages, want %d, or they differ", what, room, len(got), len(all))
+		}
+		for i := range all {
+			j := min(i+2, len(all)-1)
+			got, err := h.Messages(room, all[i].ID, all[j].ID)
+			if err != nil || !reflect.DeepEqual(got, all[i:j+1]) {
+				t.Errorf("%s: room %s, %d to %d: %v %v", what, room, all[i].ID, all[j].ID, got, err)
+			}
+		}
+		n += len(all)
+	}
+	if n == 0 {
+		t.Errorf("%s: there was nothing to check", what)
+	}
+}
+
+func TestIncrementalEqualsRebuilt(t *testing.T) {
+	for seed := range int64(3) {
+		l := projectionstest.NewLog(t)
+		fs := vfs.NewMem()
+		life := projectionstest.NewLife(l, seed)
+		s, h, r := open(t, fs, l)
+		life.Steps(600)
+		head := l.Head().Offset
+		projectionstest.Wait(t, r, head)
+		want := archive(t, l, head)
+		check(t, "incremental", h, want)
+		if err := r.Rebuild(context.Background(), nil); err != nil {
+			t.Fatal(err)
+		}
+		check(t, "rebuilt", h, want)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, h, _ = open(t, fs, l)
+		check(t, "reopened", h, want)
+		_, h, r = open(t, vfs.NewMem(), l)
+		projectionstest.Wait(t, r, head)
+		check(t, "from nothing", h, want)
+	}
+}
+
+func TestCrash(t *testing.T) {
+	for _, percent := range []int{0, 50, 100} {
+		t.Run(fmt.Sprint(percent), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, uint64(percent)))
+			l := projectionstest.NewLog(t)
+			life := projectionstest.NewLife(l, int64(percent))
+			fs := vfs.NewCrashableMem()
+			for range 6 {
+				s, h, r := open(t, fs, l)
+				life.Steps(50 + rng.IntN(100))
+				clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+				projectionstest.Wait(t, r, l.Head().Offset)
+				check(t, "at the head", h, archive(t, l, l.Head().Offset))
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				fs = clone
+			}
+		})
+	}
+}
+
+func post(room event.RoomID, id uint64, text string, unlogged bool) event.Draft {
+	return event.Draft{Meta: event.Meta{By: "sip:a@x", Room: room},
+		Event: &event.Posted{MessageID: id, Text: text, RTF: "{" + text + "}", Alert: id == 2, Unlogged: unlogged}}
+}
+
+func TestWhatIsKept(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	_, h, r := open(t, vfs.NewMem(), l)
+	// Rooms whose ids are prefixes of each other must not mix.
+	l.Add(post("r", 1, "one", false), post("r1", 1, "other", false))
+	l.Add(post("r", 2, "two", false), post("r", 3, "gone", true), post("r", 4, "four", false))
+	o := l.Add(post("r", math.MaxUint64, "last", false))
+	projectionstest.Wait(t, r, o)
+	ids := func(first, last uint64) (out []uint64) {
+		ms, err := h.Messages("r", first, last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range ms {
+			out = append(out, m.ID)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		first, last uint64
+		want        []uint64
+	}{
+		{1, 4, []uint64{1, 2, 4}},
+		{2, 2, []uint64{2}},
+		{3, 3, nil},
+		{4, 1, nil},
+		{0, math.MaxUint64, []uint64{1, 2, 4, math.MaxUint64}},
+		{5, math.MaxUint64, []uint64{math.MaxUint64}},
+	} {
+		if got := ids(c.first, c.last); !slices.Equal(got, c.want) {
+			t.Errorf("messages %d to %d are %v, want %v", c.first, c.last, got, c.want)
+		}
+	}
+	ms, err := h.Messages("r", 2, 2)
+	if err != nil || len(ms) != 1 {
+		t.Fatal(ms, err)
+	}
+	if m := ms[0]; m.Text != "two" || m.RTF != "{two}" || !m.Alert || m.By != "sip:a@x" || m.Offset != 3 || m.At == 0 || m.Erased {
+		t.Errorf("message is %+v", m)
+	}
+}
+
+// erasing is a log in which the body of one message was erased. Its text is left in the event: that it was erased is
+// what counts.
+type erasing struct {
+	*projectionstest.Log
+	offset event.Offset
+}
+
+func (l *erasing) Read(from event.Offset, n int) ([]event.Envelope, error) {
+	run, err := l.Log.Read(from, n)
+	run = slices.Clone(run) // the log's own is shared
+	for i := range run {
+		run[i].Erased = run[i].Offset == l.offset
+	}
+	return run, err
+}
+
+func TestErasedStaysWithoutItsText(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	l.Add(post("r", 1, "one", false), post("r", 2, "two", false))
+	src := &erasing{Log: l}
+	_, h, r := open(t, vfs.NewMem(), src)
+	projectionstest.Wait(t, r, 2)
+	src.offset = 2
+	if err := r.Rebuild(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	ms, err := h.Messages("r", 1, 2)
+	if err != nil || len(ms) != 2 {
+		t.Fatal(ms, err)
+	}
+	if ms[0].Text != "one" || ms[0].Erased {
+		t.Errorf("a message beside it is %+v", ms[0])
+	}
+	if m := ms[1]; !m.Erased || m.Text != "" || m.RTF != "" || !m.Alert || m.ID != 2 {
+		t.Errorf("the erased message is %+v", m)
+	}
+}
+
+func TestBeforeItRuns(t *testing.T) {
+	if _, err := history.New().Messages("r", 1, 2); !errors.Is(err, history.ErrNotRunning) {
+		t.Errorf("error is %v, want ErrNotRunning", err)
+	}
+}

@@ -1,0 +1,396 @@
+package raftnode_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"parley/log/event"
+	"parley/raftnode"
+)
+
+func other(p *testPool, not ...*testNode) *testNode {
+	for _, id := range slices.Sorted(func(yield func(event.NodeID) bool) {
+		for id := range p.nodes {
+			if !yield(id) {
+				return
+			}
+		}
+	}) {
+		if !slices.Contains(not, p.nodes[id]) {
+			return p.nodes[id]
+		}
+	}
+	return nil
+}
+
+// Three nodes elect, commit what each of them forwards, lose their leader, and take it back.
+func TestPool(t *testing.T) {
+	p := newTestPool(t)
+	p.form(ids(3)...)
+	first := p.leader()
+	v := uint64(0)
+	post := func(n *testNode, count int) {
+		for range count {
+			v++
+			p.post(n, v)
+		}
+	}
+	for _, n := range p.nodes {
+		post(n, 5)
+	}
+	p.same(v)
+
+	for _, m := range first.Status() {
+		want := raftnode.StateVoter
+		if m.ID == first.ID() {
+			want = raftnode.StateLeader
+		}
+		if m.State != want || !m.Voter || m.LastContact > time.Second || m.Index == 0 || m.Addr != p.addrs[m.ID] {
+			t.Errorf("status of %s: %+v, want a %s in contact", m.ID, m, want)
+		}
+	}
+	if f := other(p, first); len(f.Down()) != 0 || f.IsLeader() {
+		t.Errorf("a follower calls %v down", f.Down())
+	}
+
+	p.stop(first.ID())
+	second := p.leader()
+	post(second, 5)
+	post(other(p, second), 5)
+	p.same(v)
+	eventually(t, "the lost leader counts as down", func() bool { return slices.Equal(second.Down(), []event.NodeID{first.ID()}) })
+
+	p.start(first.ID())
+	p.leader()
+	post(p.nodes[first.ID()], 5)
+	p.same(v)
+	eventually(t, "nobody is down", func() bool { return len(p.leader().Down()) == 0 })
+}
+
+// Requests of one node are served in the order of calls.
+func TestForwardOrder(t *testing.T) {
+	p := newTestPool(t)
+	p.form(ids(3)...)
+	leader := p.leader()
+	const count = 500
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	offsets := map[event.NodeID][]uint64{}
+	base := map[event.NodeID]uint64{"n1": 10_000, "n2": 20_000, "n3": 30_000}
+	for id, n := range p.nodes {
+		wg.Add(count)
+		go func() {
+			for i := range uint64(count) {
+				n.Forward(binary.BigEndian.AppendUint64(nil, base[id]+i), func(b []byte, err error) {
+					defer wg.Done()
+					var at uint64
+					if _, scan := fmt.Sscan(string(b), &at); err != nil || scan != nil {
+						t.Errorf("node %s, request %d: %q, %v", id, i, b, err)
+					}
+					mu.Lock()
+					offsets[id] = append(offsets[id], at)
+					mu.Unlock()
+				})
+			}
+		}()
+	}
+	wg.Wait()
+	for id, got := range offsets {
+		if !slices.IsSorted(got) || len(got) != count {
+			t.Errorf("node %s: %d answers, sorted %v", id, len(got), slices.IsSorted(got))
+		}
+	}
+	next := map[string]uint64{}
+	for _, s := range leader.served {
+		from, num, _ := strings.Cut(s, ":")
+		if want := fmt.Sprint(base[event.NodeID(from)] + next[from]); num != want {
+			t.Fatalf("node %s: served %s, want %s", from, num, want)
+		}
+		next[from]++
+	}
+}
+
+// A pool of one grows to three and to four, shrinks, and hands the leadership around.
+func TestMembership(t *testing.T) {
+	p := newTestPool(t)
+	p.form("n1")
+	p.leader()
+	v := uint64(0)
+	post := func(n *testNode) { v++; p.post(n, v) }
+	post(p.nodes["n1"])
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+
+	// A newcomer that never answers does not take the pool down.
+	dead := p.listen("n9")
+	dead.Close()
+	short, stop := context.WithTimeout(ctx, 400*time.Millisecond)
+	if err := p.nodes["n1"].AddVoter(short, "n9", p.addrs["n9"]); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("add a node that is not there: %v", err)
+	}
+	stop()
+	post(p.nodes["n1"])
+	if err := p.nodes["n1"].Remove(ctx, "n9"); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, id := range []event.NodeID{"n2", "n3"} {
+		p.start(id)
+		if err := p.nodes["n1"].AddVoter(ctx, id, p.addrs[id]); err != nil {
+			t.Fatal(err)
+		}
+		p.leader()
+		post(p.nodes[id])
+	}
+	n4 := p.start("n4")
+	if err := p.nodes["n1"].AddStandby(ctx, "n4", p.addrs["n4"]); err != nil {
+		t.Fatal(err)
+	}
+	p.leader()
+	post(n4)
+	p.same(v)
+	state := func(id event.NodeID) raftnode.State {
+		for _, m := range p.leader().Status() {
+			if m.ID == id {
+				return m.State
+			}
+		}
+		return ""
+	}
+	if got := state("n4"); got != raftnode.StateStandby {
+		t.Errorf("n4 is %s, want standby", got)
+	}
+	if err := p.nodes["n1"].Transfer(ctx, "n4"); err == nil {
+		t.Error("the leadership went to a standby")
+	}
+	if err := p.nodes["n2"].Promote(ctx, "n4"); !errors.Is(err, raftnode.ErrNotLeader) {
+		t.Errorf("promote on a follower: %v", err)
+	}
+	if err := p.nodes["n1"].Promote(ctx, "n4"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.nodes["n1"].Transfer(ctx, "n4"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n4 leads", func() bool { return p.leader() == n4 })
+	for _, n := range p.nodes {
+		post(n)
+	}
+	p.same(v)
+	if err := n4.Remove(ctx, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	p.stop("n1")
+	post(p.nodes["n2"])
+	p.same(v)
+	if got := len(n4.Status()); got != 3 {
+		t.Errorf("%d members after the removal, want 3", got)
+	}
+}
+
+// A node that is stopped and started finds its log and its place; a pool that is stopped whole comes back whole.
+func TestRestart(t *testing.T) {
+	p := newTestPool(t)
+	p.form(ids(3)...)
+	for v := uint64(1); v <= 20; v++ {
+		p.post(p.leader(), v)
+	}
+	for range 2 {
+		p.same(20)
+		for _, id := range ids(3) {
+			p.stop(id)
+		}
+		for _, id := range ids(3) {
+			p.start(id)
+		}
+		p.leader()
+	}
+	p.post(other(p, p.leader()), 21)
+	p.same(21)
+}
+
+// A standby's answer is no proof of leadership, a majority of voters' is.
+func TestVerify(t *testing.T) {
+	p := newTestPool(t)
+	p.form("n1")
+	n1 := p.leader()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	verify := func() error {
+		_, _, err := n1.Verify().Wait(ctx)
+		return err
+	}
+	if err := verify(); err != nil {
+		t.Errorf("alone: %v", err)
+	}
+	p.start("n2")
+	p.start("n3")
+	if err := errors.Join(n1.AddVoter(ctx, "n2", p.addrs["n2"]), n1.AddStandby(ctx, "n3", p.addrs["n3"])); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(); err != nil {
+		t.Errorf("with a voter: %v", err)
+	}
+	if _, _, err := p.nodes["n2"].Verify().Wait(ctx); !errors.Is(err, raftnode.ErrNotLeader) {
+		t.Errorf("on a follower: %v", err)
+	}
+	p.stop("n2")
+	// raft's own VerifyLeader says yes here, because the standby answers.
+	if err := verify(); err == nil {
+		t.Error("confirmed by a standby alone")
+	}
+	p.start("n2")
+	eventually(t, "the pool is back", func() bool {
+		l := p.leader()
+		_, _, err := l.Verify().Wait(ctx)
+		return err == nil
+	})
+}
+
+// Streams to a leader that is gone leave their requests with an unknown outcome, not without an answer.
+func TestForwardWithoutLeader(t *testing.T) {
+	p := newTestPool(t)
+	p.form(ids(2)...)
+	leader := p.leader()
+	follower := other(p, leader)
+	p.post(follower, 1)
+	p.stop(leader.ID())
+	answers := make(chan error, 200)
+	for v := range uint64(200) {
+		follower.Forward(binary.BigEndian.AppendUint64(nil, 100+v), func(_ []byte, err error) { answers <- err })
+	}
+	for range 200 {
+		select {
+		case err := <-answers:
+			if !errors.Is(err, raftnode.ErrNoLeader) && !errors.Is(err, raftnode.ErrUnknownOutcome) && !errors.Is(err, raftnode.ErrNotLeader) {
+				t.Errorf("answer without a leader: %v", err)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatal("a request got no answer")
+		}
+	}
+	eventually(t, "the follower knows no leader", func() bool { _, _, ok := follower.Leader(); return !ok })
+	follower.Forward(nil, func(_ []byte, err error) { answers <- err })
+	if err := <-answers; !errors.Is(err, raftnode.ErrNoLeader) {
+		t.Errorf("forward without a leader: %v", err)
+	}
+}
+
+// The peer port lets in nodes of the pool and nobody else.
+func TestStrangers(t *testing.T) {
+	p := newTestPool(t)
+	p.form("n1")
+	p.leader()
+	addr := p.addrs["n1"]
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	listener := func() net.Listener {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	dial := func(a *authority, to event.NodeID, name string, dns ...string) error {
+		server, client := a.identity(name, dns...)
+		network := raftnode.TLS(listener(), server, client)
+		defer network.Close()
+		conn, err := network.Dial(ctx, to, addr, raftnode.ProtocolForward)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		// In TLS 1.3 the client learns only when it reads that its certificate was refused. A node that is let in
+		// hears a sign of life.
+		if err := conn.SetReadDeadline(time.Now().Add(8 * time.Second)); err != nil {
+			return err
+		}
+		_, err = conn.Read(make([]byte, 1))
+		return err
+	}
+	if err := dial(p.ca, "n1", "n2", "n2"); err != nil {
+		t.Errorf("a node of the pool: %v", err)
+	}
+	if err := dial(p.ca, "n3", "n2", "n2"); err == nil {
+		t.Error("n1 was taken for n3")
+	}
+	if err := dial(p.ca, "n1", "n2", "elsewhere"); err == nil {
+		t.Error("a certificate that names no node was let in")
+	}
+	if err := dial(newAuthority(t), "n1", "n2", "n2"); err == nil {
+		t.Error("another authority's node was let in")
+	}
+	_, client := p.ca.identity("n2", "n2")
+	anonymous := client("n1")
+	anonymous.Certificates = nil
+	anonymous.NextProtos = []string{string(raftnode.ProtocolForward)}
+	if conn, err := tls.Dial("tcp", addr, anonymous); err == nil {
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("a caller without a certificate was let in")
+		}
+		conn.Close()
+	}
+}
+
+// A request that comes late, for a term that is over, has no effect, though the node leads again: its caller may have
+// been told otherwise by a leader in between.
+func TestForwardOfAnEarlierTerm(t *testing.T) {
+	p := newTestPool(t)
+	p.form("n1")
+	n1 := p.leader()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, client := p.ca.identity("n2", "n2")
+	network := raftnode.TLS(ln, server, client)
+	defer network.Close()
+	ask := func(term, v uint64) (status byte) {
+		t.Helper()
+		conn, err := network.Dial(ctx, "n1", p.addrs["n1"], raftnode.ProtocolForward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		request := binary.BigEndian.AppendUint64(nil, term)
+		request = binary.BigEndian.AppendUint32(request, 8+1+8)
+		request = binary.BigEndian.AppendUint64(request, 1) // request id
+		request = binary.BigEndian.AppendUint64(append(request, 0), v)
+		if _, err := conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			header := make([]byte, 13)
+			if _, err := io.ReadFull(conn, header); err != nil {
+				t.Fatal(err)
+			}
+			if binary.BigEndian.Uint64(header[4:]) == 1 {
+				return header[12]
+			}
+		}
+	}
+	if got := ask(n1.Term()-1, 1); got != 1 {
+		t.Errorf("status %d for an earlier term, want 1: not the leader", got)
+	}
+	if got := ask(n1.Term(), 2); got != 0 {
+		t.Errorf("status %d for this term, want 0", got)
+	}
+	if got := p.numbers(n1); got[1] != 0 || got[2] == 0 {
+		t.Errorf("the log has %v, want 2 only", got)
+	}
+}

@@ -1,0 +1,241 @@
+package search
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis"
+	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
+	"github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
+	"github.com/blevesearch/bleve/v2/mapping"
+	bsearch "github.com/blevesearch/bleve/v2/search"
+	"github.com/blevesearch/bleve/v2/search/query"
+
+	"parley/log/event"
+)
+
+const (
+	messagesName    = "messages"
+	messagesVersion = 1
+
+	fieldRoom    = "room"
+	fieldBy      = "by"
+	fieldAt      = "at"
+	fieldText    = "text"
+	fieldMessage = "message"
+
+	// roomsInQuery is up to how many rooms a query names in the index; with more, hits are filtered (measured:
+	// a hundred rooms cost 0.1 s at a million messages).
+	roomsInQuery = 100
+)
+
+func messagesKind() kind {
+	return kind{
+		name: messagesName, version: messagesVersion,
+		mapping: func() (mapping.IndexMapping, error) {
+			text := wordsField()
+			text.IncludeTermVectors = true // positions, for phrases
+			room := keywordField()
+			room.Store = true // a hit tells its room and message id
+			message := bleve.NewNumericFieldMapping()
+			message.Index, message.DocValues, message.Store = false, false, true
+			at := bleve.NewDateTimeFieldMapping()
+			at.DocValues, at.Store = false, false
+			return newMapping(map[string]*mapping.FieldMapping{
+				fieldRoom: room, fieldBy: keywordField(), fieldAt: at, fieldText: text, fieldMessage: message,
+			})
+		},
+		fold: foldMessage,
+	}
+}
+
+func foldMessage(b *bleve.Batch, e event.Envelope) (bool, error) {
+	p, ok := e.Event.(*event.Posted)
+	if !ok || p.Unlogged || e.Erased {
+		return false, nil
+	}
+	// Bleve keeps numbers as floats: exact up to 2^53 messages in a room.
+	return true, b.Index(documentID(e.Offset), map[string]any{
+		fieldRoom: string(e.Room), fieldBy: string(e.By), fieldAt: e.At.UTC(), fieldText: p.Text,
+		fieldMessage: float64(p.MessageID),
+	})
+}
+
+// documentID orders as offsets do, so sorting by it is sorting by time, and costs a quarter of sorting by a date.
+func documentID(o event.Offset) string {
+	return string(binary.BigEndian.AppendUint64(nil, uint64(o)))
+}
+
+// Match is how the words of a search count.
+type Match int
+
+// The ways.
+const (
+	AllWords Match = iota
+	AnyWord
+	Phrase // the words in this order, nothing between them
+)
+
+// MessageQuery for messages. Whole words match, in any case.
+type MessageQuery struct {
+	Text   string
+	Match  Match
+	Rooms  []event.RoomID    // only in these; none: in all
+	By     []event.Principal // only by these; none: by all
+	From   event.Time        // at or after; 0: open
+	To     event.Time        // before; 0: open
+	Before event.Offset      // older than this one, for the next page; 0: from the newest
+	Limit  int               // 0: 25; at most MaxMessages
+}
+
+// Hit is a message that was found. Its text is in the history, or in the log at Offset.
+type Hit struct {
+	Offset    event.Offset
+	Room      event.RoomID
+	MessageID uint64
+}
+
+// Messages returns the messages that match and whose room visible, unless it is nil, lets through: newest first. A
+// query without a word is ErrInvalidQuery: what a room holds is asked of the history. Give Rooms where the caller
+// may read few; otherwise a frequent word makes a long search for those he may see. ctx bounds it.
+func (s *Search) Messages(ctx context.Context, q MessageQuery, visible func(event.RoomID) bool) ([]Hit, error) {
+	bq, err := q.build()
+	if err != nil {
+		return nil, err
+	}
+	limit := defaultMessages
+	if q.Limit > 0 {
+		limit = min(q.Limit, MaxMessages)
+	}
+	allowed := q.filter(visible)
+	var (
+		found []Hit
+		after []string
+	)
+	if q.Before > 0 {
+		after = []string{documentID(q.Before)}
+	}
+	// Each page runs the query again, so pages grow when most hits are not for the caller.
+	for size := max(limit, 64); ; size = min(4*size, 1<<16) {
+		r := bleve.NewSearchRequestOptions(bq, size, 0, false)
+		r.Score = "none"
+		r.Fields = []string{fieldRoom, fieldMessage}
+		r.Sort = bsearch.SortOrder{&bsearch.SortDocID{Desc: true}}
+		r.SearchAfter = after
+		res, err := s.messages.search(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range res.Hits {
+			hit, err := newHit(h)
+			if err != nil {
+				return nil, err
+			}
+			if !allowed(hit.Room) {
+				continue
+			}
+			if found = append(found, hit); len(found) == limit {
+				return found, nil
+			}
+		}
+		if len(res.Hits) < size {
+			return found, nil
+		}
+		after = []string{res.Hits[len(res.Hits)-1].ID}
+	}
+}
+
+func (q *MessageQuery) build() (query.Query, error) {
+	if len(q.Text) > MaxQueryBytes {
+		return nil, invalid("search text has %d bytes, at most %d", len(q.Text), MaxQueryBytes)
+	}
+	switch n := len(tokenize(q.Text)); {
+	case n == 0:
+		return nil, invalid("search text has no word")
+	case n > maxWords && q.Match != Phrase:
+		return nil, invalid("search text has %d words, at most %d", n, maxWords)
+	}
+	var all []query.Query
+	switch q.Match {
+	case Phrase:
+		p := bleve.NewMatchPhraseQuery(q.Text)
+		p.SetField(fieldText)
+		all = append(all, p)
+	case AllWords, AnyWord:
+		m := bleve.NewMatchQuery(q.Text)
+		m.SetField(fieldText)
+		if m.SetOperator(query.MatchQueryOperatorAnd); q.Match == AnyWord {
+			m.SetOperator(query.MatchQueryOperatorOr)
+		}
+		all = append(all, m)
+	default:
+		return nil, invalid("way to match %d is not known", q.Match)
+	}
+	if len(q.By) > 0 {
+		all = append(all, anyTerm(fieldBy, q.By))
+	}
+	if n := len(q.Rooms); n > 0 && n <= roomsInQuery {
+		all = append(all, anyTerm(fieldRoom, q.Rooms))
+	}
+	if q.From != 0 || q.To != 0 {
+		yes, no := true, false
+		r := bleve.NewDateRangeInclusiveQuery(open(q.From), open(q.To), &yes, &no)
+		r.SetField(fieldAt)
+		all = append(all, r)
+	}
+	return bleve.NewConjunctionQuery(all...), nil
+}
+
+func (q *MessageQuery) filter(visible func(event.RoomID) bool) func(event.RoomID) bool {
+	if visible == nil {
+		visible = func(event.RoomID) bool { return true }
+	}
+	if len(q.Rooms) <= roomsInQuery {
+		return visible
+	}
+	in := make(map[event.RoomID]bool, len(q.Rooms))
+	for _, r := range q.Rooms {
+		in[r] = true
+	}
+	return func(r event.RoomID) bool { return in[r] && visible(r) }
+}
+
+func anyTerm[T ~string](field string, values []T) query.Query {
+	d := bleve.NewDisjunctionQuery()
+	for _, v := range values {
+		t := bleve.NewTermQuery(string(v))
+		t.SetField(field)
+		d.AddQuery(t)
+	}
+	return d
+}
+
+func newHit(h *bsearch.DocumentMatch) (Hit, error) {
+	room, ok := h.Fields[fieldRoom].(string)
+	id, ok2 := h.Fields[fieldMessage].(float64)
+	if !ok || !ok2 || len(h.ID) != 8 {
+		return Hit{}, fmt.Errorf("search result %x lacks its room or message id: %w", h.ID, event.ErrCorrupt)
+	}
+	return Hit{Offset: event.Offset(binary.BigEndian.Uint64([]byte(h.ID))), Room: event.RoomID(room), MessageID: uint64(id)}, nil
+}
+
+// tokenize returns the words of a text as the indexes have them.
+func tokenize(text string) []string {
+	var out []string
+	tokens := unicode.NewUnicodeTokenizer().Tokenize([]byte(text))
+	for _, t := range lowercase.NewLowerCaseFilter().Filter(analysis.TokenStream(tokens)) {
+		out = append(out, string(t.Term))
+	}
+	return out
+}
+
+// open returns the instant, or the zero time for an open end.
+func open(t event.Time) (out time.Time) {
+	if t != 0 {
+		out = t.UTC()
+	}
+	return out
+}

@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package flow
+
+import "time"
+
+func setUserTimeout(uintptr, time.Duration) {}

@@ -1,0 +1,118 @@
+package sipfront
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"parley/sipfront/flow"
+)
+
+// load is the budget of deliveries: one post to 10,000 members costs as much as 10,000 round trips, so requests are the
+// wrong unit (SIP measurements, section 6). Deliveries are charged when they happen; while the account is in debt
+// new work is refused. What is refused costs as little as what is answered, so goodput holds.
+type load struct {
+	rate, burst float64
+
+	mu    sync.Mutex
+	left  float64
+	last  time.Time
+	level atomic.Int32
+}
+
+// Levels of load.
+const (
+	loadNormal = iota
+	loadHigh   // new dialogs, joins and searches are refused
+	loadOver   // posts too
+)
+
+func newLoad(perSecond float64) *load {
+	return &load{rate: perSecond, burst: perSecond, left: perSecond, last: time.Now()}
+}
+
+// spend charges deliveries.
+func (l *load) spend(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refill()
+	l.left -= float64(n)
+	l.judge()
+}
+
+func (l *load) refill() {
+	now := time.Now()
+	l.left = min(l.left+now.Sub(l.last).Seconds()*l.rate, l.burst)
+	l.last = now
+}
+
+// judge sets the level, with hysteresis: over at a debt, back when 40 % of the budget is there again.
+func (l *load) judge() {
+	was := l.level.Load()
+	switch {
+	case l.left < 0:
+		l.level.Store(loadOver)
+	case l.left < 0.4*l.burst && was == loadOver:
+	case l.left < 0.2*l.burst || l.left < 0.4*l.burst && was >= loadHigh:
+		l.level.Store(loadHigh)
+	default:
+		l.level.Store(loadNormal)
+	}
+}
+
+// now returns the level. While it is normal that costs one atomic read.
+func (l *load) now() int32 {
+	if l.level.Load() == loadNormal {
+		return loadNormal
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refill()
+	l.judge()
+	return l.level.Load()
+}
+
+// overloaded says whether an INFO must be turned away, without reading its XML: a post is known by its element's name, and
+// leaving a room is always let through, because it makes things better.
+func (c *client) overloaded(m *flow.Message) bool {
+	switch c.front.load.now() {
+	case loadNormal:
+		return false
+	case loadHigh:
+		return !bytes.Contains(m.Body, []byte("grpchat")) && !bytes.Contains(m.Body, []byte("cmd:part"))
+	}
+	return !bytes.Contains(m.Body, []byte("cmd:part"))
+}
+
+// bucket is a token bucket for the requests of one flow. It is used on the reader goroutine only.
+type bucket struct {
+	rate, burst, left float64
+	last              time.Time
+}
+
+func newBucket(rate, burst float64) bucket {
+	return bucket{rate: rate, burst: burst, left: burst, last: time.Now()}
+}
+
+// take charges one request and returns what is left, which may be less than nothing.
+func (b *bucket) take(now time.Time) float64 {
+	b.left = min(b.left+now.Sub(b.last).Seconds()*b.rate, b.burst) - 1
+	b.last = now
+	return b.left
+}
+
+// pace holds a flow to its rate: over it requests are answered 503, far over it the flow is not read for a while, so
+// that TCP slows the sender. ACK and BYE are never refused.
+func (c *client) pace(m *flow.Message, method string) bool {
+	left := c.bucket.take(time.Now())
+	if left >= 0 || method == "ACK" || method == "BYE" || method == "CANCEL" {
+		return true
+	}
+	if over := -left - 2*c.bucket.burst; over > 0 {
+		// Bounded: the flow's own goroutine sleeps, and a flow that closes meanwhile is noticed right after.
+		time.Sleep(min(time.Duration(over/c.bucket.rate*float64(time.Second)), time.Second))
+	}
+	c.busy(m, "flow_rate")
+	return false
+}

@@ -1,0 +1,218 @@
+package sipfront_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/sipfront"
+	"parley/sipfront/siptest"
+)
+
+func publish(instance, version int, content string, more string) string {
+	return fmt.Sprintf(`<publish xmlns="http://schemas.microsoft.com/2006/09/sip/rich-presence"><publications uri="sip:alice@contoso.test">`+
+		`<publication categoryName="state" instance="1" container="2" version="0" expireType="endpoint"><state/></publication>`+
+		`<publication categoryName="roomSetting" instance="%d" container="1" version="%d" expireType="static"%s>%s</publication></publications></publish>`, instance, version, more, content)
+}
+
+const followed = `<propertyList xmlns="http://schemas.microsoft.com/2010/12/sip/propertyList"><property name="name" type="string"><value>A &amp; B</value></property></propertyList>`
+
+// TestFollowedRooms: settings are kept for all devices of a user, a stale version is a conflict, and expires="0" removes.
+func TestFollowedRooms(t *testing.T) {
+	s := serve(t, nil)
+	service := func(c *siptest.Client, body string) *siptest.Message {
+		return c.Do(siptest.Request{Method: "SERVICE", Headers: []string{"Content-Type: application/msrtc-category-publish+xml"}, Body: []byte(body)})
+	}
+	read := func(c *siptest.Client) string {
+		m := c.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: vnd-microsoft-roaming-self", "Supported: ms-piggyback-first-notify"}})
+		check(t, c)
+		return string(m.Body)
+	}
+	a := s.client("alice", epid("e1"))
+	if m := service(a, publish(7, 0, followed, "")); m == nil || m.Status() != 200 || !strings.Contains(string(m.Body), `version="1"`) {
+		t.Fatalf("%v %v", m, a.Err())
+	}
+	b := s.client("alice", epid("e2"))
+	got := read(b)
+	if !strings.Contains(got, `<category name="roomSetting" instance="7"`) || !strings.Contains(got, `container="1" version="1" expireType="static">`+followed+`</category>`) || strings.Contains(got, "state") {
+		t.Errorf("%s", got)
+	}
+	m := service(b, publish(7, 0, followed, ""))
+	if m == nil || m.Status() != 409 || m.Header("Content-Type") != "application/msrtc-fault+xml" || !strings.Contains(string(m.Body), `index="2" curVersion="1"`) {
+		t.Errorf("%v", m)
+	}
+	if m := service(b, publish(7, 1, followed, "")); m == nil || m.Status() != 200 {
+		t.Errorf("%v", m)
+	}
+	if m := service(a, publish(7, 2, "", ` expires="0"`)); m == nil || m.Status() != 200 {
+		t.Errorf("%v", m)
+	}
+	if got := read(a); strings.Contains(got, "roomSetting") {
+		t.Errorf("%s", got)
+	}
+	if m := service(a, publish(7, 2, "", ` expires="0"`)); m == nil || m.Status() != 200 {
+		t.Errorf("removing what is gone: %v", m)
+	}
+	for _, bad := range []string{"<publish>", "no xml", `<!DOCTYPE x [<!ENTITY e "x">]>` + publish(8, 0, "&e;", ""), publish(8, 0, "<?php x?>", ""),
+		publish(8, 0, strings.Repeat("<x>", 40)+strings.Repeat("</x>", 40), ""), strings.Replace(publish(8, 0, "", ""), `version="0" expireType="static"`, `version="-1"`, 1)} {
+		if m := service(a, bad); m == nil || m.Status() != 400 {
+			t.Errorf("%.60q: %v", bad, m)
+		}
+	}
+	if m := service(a, publish(8, 0, "<x>"+strings.Repeat("y", 20000)+"</x>", "")); m == nil || m.Status() != 413 {
+		t.Errorf("%v", m)
+	}
+	if m := a.Do(siptest.Request{Method: "SERVICE", Headers: []string{"Content-Type: application/msrtc-setcontainermembers+xml"}, Body: []byte("<x/>")}); m == nil || m.Status() != 200 {
+		t.Errorf("%v", m)
+	}
+	s.down.Store(true)
+	if m := service(a, publish(9, 0, followed, "")); m == nil || m.Status() != 503 || m.Header("Retry-After") == "" {
+		t.Errorf("%v", m)
+	}
+}
+
+// TestNotify: clients that do not take the document in the answer get it in a notification.
+func TestNotify(t *testing.T) {
+	s := serve(t, nil)
+	a := s.client("alice")
+	for supported, method := range map[string]string{"Supported: ms-benotify": "BENOTIFY", "Supported: timer": "NOTIFY"} {
+		m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: vnd-microsoft-provisioning-v2", "Expires: 0", supported}})
+		check(t, a)
+		if m.Status() != 200 || len(m.Body) != 0 || m.Header("Expires") != "0" {
+			t.Errorf("%s", m)
+		}
+		n := a.ExpectRequest(method)
+		check(t, a)
+		if n.Header("Event") != "vnd-microsoft-provisioning-v2" || !strings.Contains(string(n.Body), "EnablePersistentChat") || !strings.HasPrefix(n.Header("Subscription-State"), "terminated") || n.Header("Call-ID") != m.Header("Call-ID") {
+			t.Errorf("%s", n)
+		}
+	}
+	for _, event := range []string{"presence", "registration", "vnd-microsoft-roaming-contacts"} {
+		if m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: " + event, "Expires: 600", "Supported: ms-piggyback-first-notify"}}); m == nil || m.Status() != 200 || m.Header("Expires") != "600" {
+			t.Errorf("%s: %v", event, m)
+		}
+	}
+}
+
+// TestProvisioningAddresses: the web pages are told where there are some.
+func TestProvisioningAddresses(t *testing.T) {
+	s := serve(t, func(c *sipfront.Config) { c.RoomManagementURL = "https://chat.contoso.test/rooms?a=1&b=2" })
+	a := s.client("alice")
+	m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: vnd-microsoft-provisioning-v2", "Supported: ms-piggyback-first-notify"}})
+	check(t, a)
+	for _, want := range []string{`<property name="EnablePersistentChat">true</property>`, `<property name="DefaultPersistentChatPoolUri">sip:parley@contoso.test</property>`,
+		`<property name="PersistentChatPoolUris">sip:parley@contoso.test</property>`, `<property name="PersistentChatWebManagerUriInt">https://chat.contoso.test/rooms?a=1&amp;b=2</property>`} {
+		if !strings.Contains(string(m.Body), want) {
+			t.Errorf("no %s in %s", want, m.Body)
+		}
+	}
+}
+
+// udpPeer is a client over UDP, by hand.
+type udpPeer struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func (u *udpPeer) send(s string) {
+	u.t.Helper()
+	if _, err := u.conn.Write([]byte(s)); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *udpPeer) read() string {
+	u.t.Helper()
+	u.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	b := make([]byte, 65536)
+	n, err := u.conn.Read(b)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// until returns the first message that contains want, and answers the requests before and at it.
+func (u *udpPeer) until(want string) string {
+	u.t.Helper()
+	for range 50 {
+		m := u.read()
+		if strings.HasPrefix(m, "INFO ") {
+			head, _, _ := strings.Cut(m, "\r\n\r\n")
+			answer := "SIP/2.0 200 OK\r\n"
+			for _, l := range strings.Split(head, "\r\n")[1:] {
+				switch name, _, _ := strings.Cut(l, ":"); name {
+				case "Via", "From", "To", "Call-ID", "CSeq":
+					answer += l + "\r\n"
+				}
+			}
+			u.send(answer + "Content-Length: 0\r\n\r\n")
+		}
+		if strings.Contains(m, want) {
+			return m
+		}
+	}
+	u.t.Fatalf("no message with %q", want)
+	return ""
+}
+
+// TestUDP: chat over UDP works while its messages fit a datagram, and repetitions are recognised.
+func TestUDP(t *testing.T) {
+	s := serve(t, func(c *sipfront.Config) {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "udp", Addr: "127.0.0.1:0", AllowUnchallenged: true})
+	})
+	conn, err := net.Dial("udp", s.addrs[1].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	u := &udpPeer{t, conn}
+	n := 0
+	over := func(r string) string {
+		n++
+		return change(r, "Via", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%d", conn.LocalAddr(), n))
+	}
+	u.send(over(request("OPTIONS", poolURI, 1, "")))
+	u.until("SIP/2.0 200")
+	u.send(over(register(2)))
+	if m := u.until("REGISTER"); !strings.HasPrefix(m, "SIP/2.0 200") {
+		t.Fatal(m)
+	}
+	u.send(over(request("INVITE", poolURI, 3, "")))
+	m := u.until("INVITE")
+	_, to, _ := strings.Cut(m, "\r\nTo: ")
+	to, _, _ = strings.Cut(to, "\r\n")
+	if !strings.HasPrefix(m, "SIP/2.0 200") || !strings.Contains(to, "tag=") {
+		t.Fatal(m)
+	}
+	u.send(over(change(request("ACK", poolURI, 3, ""), "To", "To: "+to)))
+	u.send(over(inDialog(to, "INFO", 4, joinBody(1, announc))))
+	if m := u.until("rpl:join"); !strings.Contains(m, `code="200"`) {
+		t.Fatal(m)
+	}
+	post := over(inDialog(to, "INFO", 5, postBody(2, announc, aliceURI, "over UDP")))
+	u.send(post)
+	u.send(post)
+	u.until("over UDP</chat>")
+	eventually(t, "one post", func() bool { p := s.messagesOf(announc); return len(p) == 1 })
+	u.send(over(inDialog(to, "BYE", 6, "")))
+	u.until("6 BYE")
+	eventually(t, "parted", func() bool { return !s.joined(announc, "alice") })
+	if n := len(s.messagesOf(announc)); n != 1 {
+		t.Errorf("%d posts", n)
+	}
+	bob := s.client("bob") // and TCP beside it
+	bob.Join(lobby)
+	u.send(over(request("INVITE", poolURI, 7, "")))
+	_, to, _ = strings.Cut(u.until("7 INVITE"), "\r\nTo: ")
+	to, _, _ = strings.Cut(to, "\r\n")
+	u.send(over(inDialog(to, "INFO", 8, joinBody(3, lobby))))
+	bob.ExpectNotice("ntc:join", "alice@contoso.test")
+	if st := bob.Post(lobby, strings.Repeat("x", 2000)); st != 200 { // does not fit: alice has to come over TCP
+		t.Errorf("%d", st)
+	}
+	bob.ExpectNotice("ntc:part", "alice@contoso.test")
+	check(t, bob)
+}

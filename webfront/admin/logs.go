@@ -1,0 +1,191 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"parley/log/event"
+	"parley/projections/chat"
+	"parley/webfront/dump"
+)
+
+// writeWithin is how long a reader of a stream may stand still before he is given up.
+const writeWithin = 30 * time.Second
+
+// progressEvery is how often a long answer shows that it goes on.
+const progressEvery = time.Second
+
+// stream writes lines of JSON (NDJSON). An error after the first line becomes a last line {"problem": ...}.
+type stream struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	buf   *bufio.Writer
+	begun bool
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	return &stream{w: w, rc: http.NewResponseController(w), buf: bufio.NewWriterSize(w, 64<<10)}
+}
+
+func (s *stream) begin() {
+	if !s.begun {
+		s.begun = true
+		s.w.Header().Set("Content-Type", "application/x-ndjson")
+		s.w.WriteHeader(http.StatusOK)
+	}
+}
+
+func (s *stream) line(b []byte) error {
+	s.begin()
+	// Not every ResponseWriter has deadlines; without one the server's own limits hold.
+	if err := s.rc.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := s.buf.Write(b); err != nil {
+		return err
+	}
+	return s.buf.WriteByte('\n')
+}
+
+func (s *stream) object(v any) error {
+	s.begin()
+	encode(s.buf, v)
+	return s.flush()
+}
+
+func (s *stream) flush() error {
+	s.begin()
+	if err := s.buf.Flush(); err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+// end finishes the stream. Before the first line an error is an answer of its own, for the caller to write.
+func (s *stream) end(err error) error {
+	if err == nil {
+		return s.flush()
+	}
+	if !s.begun {
+		return err
+	}
+	// If the reader has gone away, this fails too, and nobody is left to tell.
+	_ = s.object(map[string]any{"problem": problemOf(err)})
+	return nil
+}
+
+func offsetOf(q url.Values, name string) (event.Offset, error) {
+	if !q.Has(name) {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(q.Get(name), 10, 64)
+	if err != nil {
+		return 0, chat.Refuse(chat.CodeInvalid, "%s=%q is not an offset", name, q.Get(name))
+	}
+	return event.Offset(n), nil
+}
+
+// logEvents streams events. ?follow=true goes on at the head until the client leaves or the node stops.
+func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
+	v := r.URL.Query()
+	q := dump.Query{Room: v.Get("room"), User: v.Get("user"), Kinds: v["kind"], Follow: v.Get("follow") == "true"}
+	var err error
+	if q.From, err = offsetOf(v, "from"); err != nil {
+		return err
+	}
+	if q.To, err = offsetOf(v, "to"); err != nil {
+		return err
+	}
+	head := a.Pool.Node().Committed
+	if q.Follow && q.From == 0 {
+		q.From = head + 1
+	}
+	s := newStream(w)
+	if q.Follow { // the client learns at once that it is connected
+		if err := s.flush(); err != nil {
+			return nil
+		}
+	}
+	err = dump.Run(r.Context(), a.Log, head, q, func(line []byte) error {
+		if err := s.line(line); err != nil || !q.Follow {
+			return err
+		}
+		return s.flush()
+	})
+	if q.Follow && r.Context().Err() != nil {
+		err = nil // the client left or the node stops: the end of what there is
+	}
+	return s.end(err)
+}
+
+// VerifyResult is the end of a verification.
+type VerifyResult struct {
+	OK    bool         `json:"ok"`
+	First event.Offset `json:"first"` // 0: the log was empty
+	Last  event.Offset `json:"last"`
+	Chain string       `json:"chain"` // after the last event, in hex
+}
+
+// VerifyProgress is how far a verification has got.
+type VerifyProgress struct {
+	Done  event.Offset `json:"done"`
+	Total event.Offset `json:"total"`
+}
+
+func (a *API) logVerify(w http.ResponseWriter, r *http.Request) error {
+	v := r.URL.Query()
+	from, err := offsetOf(v, "from")
+	if err != nil {
+		return err
+	}
+	to, err := offsetOf(v, "to")
+	if err != nil {
+		return err
+	}
+	s := newStream(w)
+	next := time.Now().Add(progressEvery)
+	res, err := Verify(r.Context(), a.Log, a.Pool.Node().Committed, from, to, func(done, total event.Offset) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(progressEvery)
+			_ = s.object(VerifyProgress{done, total}) // a client that left ends the request's context
+		}
+	})
+	if err == nil {
+		return s.object(res)
+	}
+	return s.end(err)
+}
+
+// Verify checks the events from..to of a log whose committed head is head; from 0 and to 0 means everything, what is
+// not committed yet included. A stopped directory is verified through it too.
+func Verify(ctx context.Context, l Log, head, from, to event.Offset, progress func(done, total event.Offset)) (VerifyResult, error) {
+	if to > head {
+		return VerifyResult{}, chat.Refuse(chat.CodeInvalid, "the log ends at event %d, before %d", head, to)
+	}
+	if to != 0 && from > to || from > head {
+		return VerifyResult{}, chat.Refuse(chat.CodeInvalid, "there are no events from %d to %d", from, max(to, head))
+	}
+	if err := l.Verify(ctx, from, to, progress); err != nil {
+		return VerifyResult{}, err
+	}
+	if head == 0 {
+		return VerifyResult{OK: true}, nil
+	}
+	if to == 0 {
+		to = head
+	}
+	last, err := l.Read(to, 1)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	if len(last) == 0 {
+		return VerifyResult{}, fmt.Errorf("read event %d, the last: the log ends before it: %w", to, event.ErrCorrupt)
+	}
+	return VerifyResult{OK: true, First: max(from, 1), Last: to, Chain: last[0].Chain.String()}, nil
+}
