@@ -335,6 +335,7 @@ func (r *Runner) reset() error {
 
 // read returns committed events from an offset on and checks that they are those.
 func (r *Runner) read(from event.Offset, n int) ([]event.Envelope, error) {
+	head := r.src.Head().Offset // before the read: the log may grow between the two, and then an empty answer is right
 	run, err := r.src.Read(from, n)
 	if err != nil {
 		return nil, fmt.Errorf("read log from %d: %w", from, err)
@@ -342,7 +343,7 @@ func (r *Runner) read(from event.Offset, n int) ([]event.Envelope, error) {
 	if len(run) > 0 && run[0].Offset != from {
 		return nil, fmt.Errorf("read log from %d: got event %d: %w", from, run[0].Offset, event.ErrCorrupt)
 	}
-	if len(run) == 0 && r.src.Head().Offset >= from {
+	if len(run) == 0 && head >= from {
 		return nil, fmt.Errorf("read log from %d: nothing, and the head is beyond: %w", from, event.ErrCorrupt)
 	}
 	return run, nil
