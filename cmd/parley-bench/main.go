@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -81,6 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&o.json, "json", false, "print one JSON object per figure")
 	fs.StringVar(&o.write, "write", "", "put the table into `FILE`, between its bench:begin and bench:end markers")
 	fs.StringVar(&o.dir, "dir", "", "`directory` on the disk to measure; a new one in the temporary directory otherwise")
+	profile := fs.String("cpuprofile", "", "write a CPU profile of this process to `FILE`; servers of fanout, rejoin, memory and stall are others")
 	fs.IntVar(&o.rounds, "rounds", 0, "rounds of each side, 3 at least for figures that mean something")
 	fs.DurationVar(&o.period, "period", 0, "length of a round of commit")
 	fs.IntVar(&o.members, "members", 0, "members of fanout's room")
@@ -114,11 +116,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	o.defaults(*short)
+	if *profile != "" {
+		stop, err := profileTo(*profile)
+		if err != nil {
+			fmt.Fprintln(stderr, "parley-bench:", err)
+			return exitFailed
+		}
+		defer stop()
+	}
 	if err := o.measure(ctx, chosen); err != nil {
 		fmt.Fprintln(stderr, "parley-bench:", err)
 		return exitFailed
 	}
 	return exitDone
+}
+
+// profileTo begins a CPU profile that stop ends.
+func profileTo(name string) (stop func(), err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("profile: %w", err), f.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 func (o *options) defaults(short bool) {
