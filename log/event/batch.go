@@ -43,11 +43,17 @@ func (b *Batch) Seal() (data []byte, last Chain, err error) {
 		return nil, Chain{}, fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
 	}
 	var events, bodies []byte
+	var e encoder
 	chain := b.Prev
 	for i := range b.Events {
-		raw, body, err := b.Events[i].encode()
+		raw, body, err := e.encode(&b.Events[i])
 		if err != nil {
 			return nil, Chain{}, fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
+		}
+		if i == 0 { // the others are probably like it
+			room := 5 * len(b.Events) / 4
+			events = make([]byte, 0, room*(len(raw)+binary.MaxVarintLen16))
+			bodies = make([]byte, 0, room*len(body))
 		}
 		events = binary.AppendUvarint(events, uint64(len(raw)))
 		events = append(events, raw...)
@@ -127,16 +133,21 @@ func (h *header) Code(c *Coder) {
 	Uint(c, 7, &h.bodiesLen)
 }
 
-// encode returns the stored bytes of the event and of its body, nil if it has none.
-func (d *Draft) encode() (raw, body []byte, err error) {
-	var c Coder
+// encoder encodes one event after the other in the same memory.
+type encoder struct{ event, body Coder }
+
+// encode returns the stored bytes of an event and of its body, nil if it has none, until the next call.
+func (e *encoder) encode(d *Draft) (raw, body []byte, err error) {
+	c := &e.event
+	*c = Coder{out: c.out[:0]}
 	c.Sub(1, d.Meta.code)
 	kind := d.Event.Kind()
-	Uint(&c, 2, &kind)
+	Uint(c, 2, &kind)
 	c.Sub(3, d.Event.code)
 	if b, ok := d.Event.(Bodied); ok {
-		var bc Coder
-		b.codeBody(&bc)
+		bc := &e.body
+		*bc = Coder{out: bc.out[:0]}
+		b.codeBody(bc)
 		if bc.err != nil {
 			return nil, nil, bc.err
 		}
@@ -152,13 +163,13 @@ func (d *Draft) encode() (raw, body []byte, err error) {
 // Size returns how many bytes the draft takes in an entry, bodies included, before compression and give or take a
 // few: what a packer needs. An error says that the draft can never be sealed.
 func (d *Draft) Size() (int, error) {
-	var c Coder
+	c := Coder{counting: true}
 	c.Sub(1, d.Meta.code)
 	c.Sub(3, d.Event.code)
 	if b, ok := d.Event.(Bodied); ok {
 		c.Sub(5, b.codeBody)
 	}
-	return len(c.out), c.err
+	return c.size, c.err
 }
 
 // Split divides the data of a Raft entry into the part that is chained (head) and the erasable part (bodies).
@@ -316,8 +327,9 @@ func (e *Entry) Verify() error {
 	if !e.whole {
 		return nil
 	}
+	var c Coder
 	for i := range e.raw {
-		if _, err := e.decode(i); err != nil {
+		if _, err := e.decode(&c, i); err != nil {
 			return err
 		}
 	}
@@ -331,8 +343,9 @@ func (e *Entry) Envelopes(index Index) ([]Envelope, error) {
 	}
 	out := make([]Envelope, len(e.raw))
 	chain := e.Prev
+	var c Coder
 	for i, raw := range e.raw {
-		d, err := e.decode(i)
+		d, err := e.decode(&c, i)
 		if err != nil {
 			return nil, err
 		}
@@ -362,13 +375,16 @@ func (s *stored) Code(c *Coder) {
 	if f := c.find(3, 2); f != nil {
 		s.payload = f.buf
 	}
-	c.Bytes(4, &s.bodyHash)
+	if f := c.find(4, 2); f != nil && len(f.buf) > 0 {
+		s.bodyHash = f.buf
+	}
 }
 
-func (e *Entry) decode(i int) (Draft, error) {
+// decode reads the event at a position with c, whose memory serves many.
+func (e *Entry) decode(c *Coder, i int) (Draft, error) {
 	var s stored
 	at := e.Base + Offset(i)
-	if err := Unmarshal(e.raw[i], &s); err != nil {
+	if err := unmarshal(c, e.raw[i], s.Code); err != nil {
 		return Draft{}, fmt.Errorf("event %d: %w", at, err)
 	}
 	body, erased := e.bodies[i], e.erased[i]
@@ -388,22 +404,12 @@ func (e *Entry) decode(i int) (Draft, error) {
 		return s.draft, nil
 	}
 	ev := def.make()
-	c, err := newReader(s.payload)
-	if err != nil {
+	if err := unmarshal(c, s.payload, ev.code); err != nil {
 		return Draft{}, fmt.Errorf("event %d (%s): %w", at, s.kind, err)
 	}
-	ev.code(c)
-	if c.err != nil {
-		return Draft{}, fmt.Errorf("event %d (%s): %w", at, s.kind, c.err)
-	}
 	if b, ok := ev.(Bodied); ok && body != nil && !erased {
-		c, err := newReader(body)
-		if err != nil {
+		if err := unmarshal(c, body, b.codeBody); err != nil {
 			return Draft{}, fmt.Errorf("event %d (%s) body: %w", at, s.kind, err)
-		}
-		b.codeBody(c)
-		if c.err != nil {
-			return Draft{}, fmt.Errorf("event %d (%s) body: %w", at, s.kind, c.err)
 		}
 	}
 	s.draft.Event = ev

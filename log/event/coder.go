@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unicode/utf8"
 
@@ -10,13 +11,18 @@ import (
 // Coder visits the fields of a message in the protobuf wire format. One visit function per message serves both
 // directions, so that writer and reader cannot drift apart. Zero values are not written (proto3).
 //
-// Errors are sticky: after the first one all further visits do nothing, and Marshal or Unmarshal returns it.
+// An embedded message is visited with the same Coder, so that a message costs no memory but its bytes: what belongs to
+// the outer message is put aside meanwhile.
+//
+// Errors are sticky: the first one counts, and Marshal or Unmarshal returns it.
 type Coder struct {
-	out     []byte
-	fields  int // written to out
-	in      []field
-	reading bool
-	err     error
+	out      []byte
+	size     int     // counting: what would have been written to out
+	fields   int     // written to out
+	in       []field // of the message that is read; its spare capacity is for the messages in it
+	reading  bool
+	counting bool // nothing is written, only counted
+	err      error
 }
 
 type field struct {
@@ -43,23 +49,40 @@ func Marshal(m Message) []byte {
 // Unmarshal reads the wire form b into m. Fields that m does not visit are ignored. Byte slices in m do not
 // alias b.
 func Unmarshal(b []byte, m Message) error {
-	c, err := newReader(b)
-	if err != nil {
+	return unmarshal(&Coder{}, b, m.Code)
+}
+
+// unmarshal is Unmarshal in the memory of c.
+func unmarshal(c *Coder, b []byte, visit func(*Coder)) error {
+	if err := c.read(b); err != nil {
 		return err
 	}
-	m.Code(c)
+	visit(c)
 	return c.err
 }
 
 func newReader(b []byte) (*Coder, error) {
-	c := &Coder{reading: true}
-	if len(b) > 0 { // a list of 100,000 empty messages costs nothing
-		c.in = make([]field, 0, 8)
+	c := &Coder{}
+	return c, c.read(b)
+}
+
+// read makes c a reader of b. Everything but the memory of an earlier message is forgotten.
+func (c *Coder) read(b []byte) (err error) {
+	c.reading, c.err = true, nil
+	c.in, err = appendFields(c.in[:0], b)
+	return err
+}
+
+// appendFields adds the fields of the message b to in.
+func appendFields(in []field, b []byte) ([]field, error) {
+	count := 0
+	if cap(in)-len(in) == 0 && len(b) > 0 { // a list of 100,000 empty messages costs nothing
+		in = make([]field, 0, 16)
 	}
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return nil, fmt.Errorf("message tag: %w: %w", protowire.ParseError(n), ErrCorrupt)
+			return in, fmt.Errorf("message tag: %w: %w", protowire.ParseError(n), ErrCorrupt)
 		}
 		b = b[n:]
 		f := field{num: num, typ: typ}
@@ -74,15 +97,28 @@ func newReader(b []byte) (*Coder, error) {
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}
 		if n < 0 {
-			return nil, fmt.Errorf("message field %d: %w: %w", num, protowire.ParseError(n), ErrCorrupt)
+			return in, fmt.Errorf("message field %d: %w: %w", num, protowire.ParseError(n), ErrCorrupt)
 		}
 		b = b[n:]
-		if len(c.in) >= maxFields {
-			return nil, fmt.Errorf("message has more than %d fields: %w", maxFields, ErrCorrupt)
+		if count++; count > maxFields {
+			return in, fmt.Errorf("message has more than %d fields: %w", maxFields, ErrCorrupt)
 		}
-		c.in = append(c.in, f)
+		in = append(in, f)
 	}
-	return c, nil
+	return in, nil
+}
+
+// inside visits an embedded message that is read.
+func (c *Coder) inside(buf []byte, visit func(*Coder)) {
+	outer := c.in
+	in, err := appendFields(outer[len(outer):], buf)
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	c.in = in
+	visit(c)
+	c.in = outer
 }
 
 // Reading reports whether the visit reads (true) or writes.
@@ -109,13 +145,53 @@ func (c *Coder) find(num protowire.Number, typ protowire.Type) *field {
 	return nil
 }
 
-// tag writes the tag of a field. More fields than a reader accepts are refused here: they could be written, but never
+// field counts a field that is written. More than a reader accepts are refused here: they could be written, but never
 // read again.
-func (c *Coder) tag(num protowire.Number, typ protowire.Type) []byte {
+func (c *Coder) field() {
 	if c.fields++; c.fields > maxFields {
 		c.Fail(fmt.Errorf("message has more than %d fields", maxFields))
 	}
-	return protowire.AppendTag(c.out, num, typ)
+}
+
+// put writes a field of wire type bytes.
+func put[T ~string | ~[]byte](c *Coder, num protowire.Number, v T) {
+	c.field()
+	if c.counting {
+		c.size += protowire.SizeTag(num) + protowire.SizeBytes(len(v))
+		return
+	}
+	c.out = protowire.AppendTag(c.out, num, protowire.BytesType)
+	c.out = protowire.AppendVarint(c.out, uint64(len(v)))
+	c.out = append(c.out, v...)
+}
+
+// putSub writes an embedded message, an empty one only if always is set.
+func (c *Coder) putSub(num protowire.Number, always bool, visit func(*Coder)) {
+	outer := c.fields
+	before, size := len(c.out), c.size
+	if !c.counting {
+		c.out = protowire.AppendTag(c.out, num, protowire.BytesType)
+	}
+	start := len(c.out)
+	c.fields = 0
+	visit(c)
+	c.fields = outer
+	n := len(c.out) - start + c.size - size // one of the two is zero
+	if n == 0 && !always {
+		c.out = c.out[:before]
+		return
+	}
+	c.field()
+	if c.counting {
+		c.size += protowire.SizeTag(num) + protowire.SizeVarint(uint64(n))
+		return
+	}
+	// Its length goes before it and is known only now.
+	var length [binary.MaxVarintLen64]byte
+	l := binary.PutUvarint(length[:], uint64(n))
+	c.out = append(c.out, length[:l]...)
+	copy(c.out[start+l:], c.out[start:])
+	copy(c.out[start:], length[:l])
 }
 
 // each calls f with every occurrence of a repeated field of wire type bytes, until one fails.
@@ -142,7 +218,7 @@ func Str[T ~string](c *Coder, num protowire.Number, p *T) {
 			c.Fail(fmt.Errorf("message field %d is not UTF-8", num))
 		}
 		if *p != "" {
-			c.out = protowire.AppendString(c.tag(num, protowire.BytesType), string(*p))
+			put(c, num, *p)
 		}
 		return
 	}
@@ -162,7 +238,7 @@ func Strs[T ~string](c *Coder, num protowire.Number, p *[]T) {
 			if !utf8.ValidString(string(s)) {
 				c.Fail(fmt.Errorf("message field %d is not UTF-8", num))
 			}
-			c.out = protowire.AppendString(c.tag(num, protowire.BytesType), string(s))
+			put(c, num, s)
 		}
 		return
 	}
@@ -199,9 +275,16 @@ func Int[T ~int64 | ~int32 | ~int](c *Coder, num protowire.Number, p *T) {
 
 func (c *Coder) uint(num protowire.Number, p *uint64) {
 	if !c.reading {
-		if *p != 0 {
-			c.out = protowire.AppendVarint(c.tag(num, protowire.VarintType), *p)
+		switch {
+		case *p == 0:
+			return
+		case c.counting:
+			c.size += protowire.SizeTag(num) + protowire.SizeVarint(*p)
+		default:
+			c.out = protowire.AppendTag(c.out, num, protowire.VarintType)
+			c.out = protowire.AppendVarint(c.out, *p)
 		}
+		c.field()
 		return
 	}
 	if f := c.find(num, protowire.VarintType); f != nil {
@@ -224,7 +307,7 @@ func (c *Coder) Bool(num protowire.Number, p *bool) {
 func (c *Coder) Bytes(num protowire.Number, p *[]byte) {
 	if !c.reading {
 		if len(*p) > 0 {
-			c.out = protowire.AppendBytes(c.tag(num, protowire.BytesType), *p)
+			put(c, num, *p)
 		}
 		return
 	}
@@ -238,7 +321,7 @@ func (c *Coder) Fixed(num protowire.Number, p []byte) {
 	if !c.reading {
 		for _, b := range p {
 			if b != 0 {
-				c.out = protowire.AppendBytes(c.tag(num, protowire.BytesType), p)
+				put(c, num, p)
 				return
 			}
 		}
@@ -256,29 +339,11 @@ func (c *Coder) Fixed(num protowire.Number, p []byte) {
 // Sub visits an embedded message through its own visit function.
 func (c *Coder) Sub(num protowire.Number, visit func(*Coder)) {
 	if !c.reading {
-		var s Coder
-		visit(&s)
-		c.failIf(s.err)
-		if len(s.out) > 0 {
-			c.out = protowire.AppendBytes(c.tag(num, protowire.BytesType), s.out)
-		}
+		c.putSub(num, false, visit)
 		return
 	}
 	if f := c.find(num, protowire.BytesType); f != nil {
-		s, err := newReader(f.buf)
-		if err != nil {
-			c.Fail(err)
-			return
-		}
-		visit(s)
-		c.failIf(s.err)
-	}
-}
-
-// failIf records err if it is not nil.
-func (c *Coder) failIf(err error) {
-	if err != nil {
-		c.Fail(err)
+		c.inside(f.buf, visit)
 	}
 }
 
@@ -286,21 +351,14 @@ func (c *Coder) failIf(err error) {
 func Subs[T any](c *Coder, num protowire.Number, p *[]T, visit func(*T, *Coder)) {
 	if !c.reading {
 		for i := range *p {
-			var s Coder
-			visit(&(*p)[i], &s)
-			c.failIf(s.err)
-			c.out = protowire.AppendBytes(c.tag(num, protowire.BytesType), s.out)
+			c.putSub(num, true, func(c *Coder) { visit(&(*p)[i], c) })
 		}
 		return
 	}
 	c.each(num, func(buf []byte) error {
-		s, err := newReader(buf)
-		if err != nil {
-			return err
-		}
 		var v T
-		visit(&v, s)
+		c.inside(buf, func(c *Coder) { visit(&v, c) })
 		*p = append(*p, v)
-		return s.err
+		return c.err
 	})
 }
