@@ -20,7 +20,7 @@ import (
 // Keys of log attributes.
 const (
 	attrDir    = "dir"
-	attrErr    = "err"
+	attrErr    = "error"
 	attrDetail = "detail"
 	attrIndex  = "index"
 )

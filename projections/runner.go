@@ -19,7 +19,7 @@ const (
 	attrOffset     = "offset"
 	attrHead       = "head"
 	attrVersion    = "version"
-	attrErr        = "err"
+	attrErr        = "error"
 	attrDir        = "dir"
 	attrDetail     = "detail"
 	attrEvents     = "events"

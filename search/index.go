@@ -30,7 +30,7 @@ const (
 	attrIndex  = "index"
 	attrDir    = "dir"
 	attrOffset = "offset"
-	attrErr    = "err"
+	attrErr    = "error"
 )
 
 const (

@@ -22,7 +22,7 @@ const (
 )
 
 // attrErr is the key of errors in log lines.
-const attrErr = "err"
+const attrErr = "error"
 
 // small talk of the two demo users, in turns.
 var smallTalk = []string{

@@ -30,7 +30,7 @@ const (
 	keyAdmin  = "admin"
 	keyAction = "action"
 	keyNode   = "member"
-	keyErr    = "err"
+	keyErr    = "error"
 )
 
 // Pool is what the API needs of the node it runs in.

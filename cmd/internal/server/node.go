@@ -56,7 +56,7 @@ import (
 // Attribute keys of the log lines of this package.
 const (
 	keyNode  = "lost"
-	keyError = "err"
+	keyError = "error"
 )
 
 // Node is one running node.
