@@ -27,6 +27,13 @@ const (
 	KindUserChanged Kind = 31
 	KindUserRemoved Kind = 32
 
+	KindGroupCreated Kind = 33
+	KindGroupChanged Kind = 34
+	KindGroupRemoved Kind = 35
+	KindUnitCreated  Kind = 36
+	KindUnitChanged  Kind = 37
+	KindUnitRemoved  Kind = 38
+
 	KindSettingPublished Kind = 40
 	KindSettingRemoved   Kind = 41
 
@@ -56,6 +63,12 @@ var kinds = map[Kind]struct {
 	KindUserCreated:      {"user_created", func() Event { return new(UserCreated) }},
 	KindUserChanged:      {"user_changed", func() Event { return new(UserChanged) }},
 	KindUserRemoved:      {"user_removed", func() Event { return new(UserRemoved) }},
+	KindGroupCreated:     {"group_created", func() Event { return new(GroupCreated) }},
+	KindGroupChanged:     {"group_changed", func() Event { return new(GroupChanged) }},
+	KindGroupRemoved:     {"group_removed", func() Event { return new(GroupRemoved) }},
+	KindUnitCreated:      {"unit_created", func() Event { return new(UnitCreated) }},
+	KindUnitChanged:      {"unit_changed", func() Event { return new(UnitChanged) }},
+	KindUnitRemoved:      {"unit_removed", func() Event { return new(UnitRemoved) }},
 	KindSettingPublished: {"setting_published", func() Event { return new(SettingPublished) }},
 	KindSettingRemoved:   {"setting_removed", func() Event { return new(SettingRemoved) }},
 	KindFeedClaimed:      {"feed_claimed", func() Event { return new(FeedClaimed) }},
@@ -278,6 +291,13 @@ type UserInfo struct {
 	DisplayName string
 	Email       string
 	Enabled     bool // policy EnablePersistentChat
+
+	// Later fields are left out of JSON when empty: goldens of the time before them must read as they did.
+	Unit      UnitID `json:",omitempty"` // where the account lives; empty: at the top
+	Name      string `json:",omitempty"` // relative name (cn) in its unit, unique there, for distinguished names; may be empty
+	GivenName string `json:",omitempty"`
+	Surname   string `json:",omitempty"`
+	Company   string `json:",omitempty"`
 }
 
 // Code visits the fields.
@@ -285,6 +305,11 @@ func (i *UserInfo) Code(c *Coder) {
 	Str(c, 1, &i.DisplayName)
 	Str(c, 2, &i.Email)
 	c.Bool(3, &i.Enabled)
+	Str(c, 4, &i.Unit)
+	Str(c, 5, &i.Name)
+	Str(c, 6, &i.GivenName)
+	Str(c, 7, &i.Surname)
+	Str(c, 8, &i.Company)
 }
 
 // Secret is what the server keeps to check SIP Digest (RFC 8760 section 2.2): H(address:realm:password) for each

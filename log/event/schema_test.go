@@ -28,7 +28,7 @@ func TestSchema(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for i, v := range envelopes {
-			whole := name == v.Kind().String()
+			whole := name == fullName(v.Kind())
 			if err := s.checkEvent(e.raw[i], e.bodies[i], e.erased[i], v, whole); err != nil {
 				t.Errorf("%s, event %d: %v", name, i, err)
 			}
