@@ -86,7 +86,7 @@ func largePool(b testing.TB) *State {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	b.Logf("%d users, %d rooms, %d roles, %d sessions: %d MiB", *benchUsers, benchRooms, s.grants.tree.Len(), s.sessions.tree.Len(),
+	b.Logf("%d users, %d rooms, %d roles, %d sessions: %d MiB", *benchUsers, benchRooms, s.grants.Len(), s.sessions.Len(),
 		(after.HeapAlloc-before.HeapAlloc)>>20)
 	benchPool = s
 	return s.Clone()
@@ -198,12 +198,12 @@ func BenchmarkNodeLost(b *testing.B) {
 		s := largePool(b)
 		var rows countingSaver
 		e := event.Envelope{Offset: s.Offset() + 1, At: s.At() + 1, Meta: event.Meta{Node: "n2"}, Event: &event.NodeLost{Incarnation: 1}}
-		n := s.sessions.tree.Len()
+		n := s.sessions.Len()
 		b.StartTimer()
 		if err := s.Fold(e, &rows); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(n-s.sessions.tree.Len()), "sessions/op")
+		b.ReportMetric(float64(n-s.sessions.Len()), "sessions/op")
 	}
 }
 
@@ -240,8 +240,8 @@ func TestBigPoolQuickly(t *testing.T) {
 	*benchUsers, benchPool = 50, nil
 	defer func() { *benchUsers, benchPool = old, nil }()
 	s := largePool(t)
-	if s.sessions.tree.Len() != 50*24 || !s.Rights(benchRoomOf(3, 4), benchUser(3)).Post {
-		t.Fatalf("%d sessions", s.sessions.tree.Len())
+	if s.sessions.Len() != 50*24 || !s.Rights(benchRoomOf(3, 4), benchUser(3)).Post {
+		t.Fatalf("%d sessions", s.sessions.Len())
 	}
 	rows := rowMap{rows: map[string][]byte{}}
 	for k, v := range s.rows() {

@@ -43,7 +43,7 @@ func (d *decider) createCategory(c *CreateCategory) (Decision, error) {
 		return Decision{}, err
 	}
 	id := event.CategoryID(raw)
-	if d.s.categories.get(id) != nil {
+	if d.s.categories.Get(id) != nil {
 		return Decision{}, Refuse(CodeConflict, "create category: %s exists", id)
 	}
 	info := c.Info
@@ -56,7 +56,7 @@ func (d *decider) createCategory(c *CreateCategory) (Decision, error) {
 // changeCategory replaces the fields. Who may no longer be in a room of the category leaves it in the same decision;
 // his roles stay, and are of use again when the category lets him in again.
 func (d *decider) changeCategory(c *ChangeCategory) (Decision, error) {
-	g := d.s.categories.get(c.ID)
+	g := d.s.categories.Get(c.ID)
 	if g == nil {
 		return Decision{}, Refuse(CodeNotFound, "change category: no category %q", c.ID)
 	}
@@ -72,7 +72,7 @@ func (d *decider) changeCategory(c *ChangeCategory) (Decision, error) {
 		return out, err
 	}
 	next := newCategory(c.ID, info, g.Revision)
-	d.s.rooms.scan(func(r *Room) bool {
+	d.s.rooms.Scan(func(r *Room) bool {
 		if r.Info.Category == c.ID {
 			out.Events = d.kick(out.Events, r.ID, &r.Info, next, nil)
 		}
@@ -82,7 +82,7 @@ func (d *decider) changeCategory(c *ChangeCategory) (Decision, error) {
 }
 
 func (d *decider) removeCategory(c *RemoveCategory) (Decision, error) {
-	if d.s.categories.get(c.ID) == nil {
+	if d.s.categories.Get(c.ID) == nil {
 		return Decision{}, Refuse(CodeNotFound, "remove category: no category %q", c.ID)
 	}
 	if id, has := d.s.roomIn(c.ID); has {
@@ -113,7 +113,7 @@ func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.Room
 			for _, p := range identities(user) {
 				all |= role(p)
 			}
-			stays = rightsIn(info, cat, d.s.users.get(user), all).Join
+			stays = rightsIn(info, cat, d.s.users.Get(user), all).Join
 		}
 		if !stays {
 			events = append(events, d.parted(&x, event.PartKicked))
@@ -157,7 +157,7 @@ func (d *decider) checkRoom(id event.RoomID, info *event.RoomInfo) error {
 
 func (d *decider) createRoom(c *CreateRoom) (Decision, error) {
 	info := c.Info
-	cat := d.s.categories.get(info.Category)
+	cat := d.s.categories.Get(info.Category)
 	if !d.Trusted {
 		u, err := d.actor()
 		if err != nil {
@@ -175,7 +175,7 @@ func (d *decider) createRoom(c *CreateRoom) (Decision, error) {
 		return Decision{}, err
 	}
 	id := event.RoomID(raw)
-	if d.s.rooms.get(id) != nil {
+	if d.s.rooms.Get(id) != nil {
 		return Decision{}, Refuse(CodeConflict, "create room: %s exists", id)
 	}
 	info.Type = or(info.Type, event.RoomNormal)
@@ -246,7 +246,7 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 			continue
 		case a.Role&^(event.RoleMember|event.RoleManager|event.RolePresenter) != 0:
 			return inRoom(id, CodeInvalid, "roles of room %q: unknown role %d", info.Name, a.Role)
-		case !isGroup(a.Principal) && d.s.users.get(a.Principal) == nil:
+		case !isGroup(a.Principal) && d.s.users.Get(a.Principal) == nil:
 			return inRoom(id, CodeNotFound, "roles of room %q: no user %s", info.Name, a.Principal)
 		case !cat.covers(a.Principal):
 			return inRoom(id, CodeForbidden, "roles of room %q: %s is outside the category", info.Name, a.Principal)
@@ -269,7 +269,7 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 // changeRoom replaces the fields; a category, type, privacy or invitations left empty stay as they are. Managers may
 // change everything but the category (R4). Whoever may not be in the room afterwards leaves it in the same decision.
 func (d *decider) changeRoom(c *ChangeRoom) (Decision, error) {
-	r := d.s.rooms.get(c.ID)
+	r := d.s.rooms.Get(c.ID)
 	if r == nil {
 		return Decision{}, inRoom(c.ID, CodeNotFound, "change room: no room %s", c.ID)
 	}
@@ -294,7 +294,7 @@ func (d *decider) changeRoom(c *ChangeRoom) (Decision, error) {
 			return Decision{}, inRoom(c.ID, CodeForbidden, "change room %s: a manager may not move it to another category", c.ID)
 		}
 	}
-	cat := d.s.categories.get(info.Category)
+	cat := d.s.categories.Get(info.Category)
 	if cat == nil {
 		return Decision{}, Refuse(CodeNotFound, "change room %s: no category %q", c.ID, info.Category)
 	}
@@ -348,7 +348,7 @@ func (d *decider) fitting(room event.RoomID, info *event.RoomInfo, cat *category
 // removeRoom is for administrators only (R4). The sessions end before the room does, so that whoever reads the log
 // still knows which room they were in.
 func (d *decider) removeRoom(c *RemoveRoom) (Decision, error) {
-	r := d.s.rooms.get(c.ID)
+	r := d.s.rooms.Get(c.ID)
 	if r == nil {
 		return Decision{}, inRoom(c.ID, CodeNotFound, "remove room: no room %s", c.ID)
 	}

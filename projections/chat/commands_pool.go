@@ -32,7 +32,7 @@ func (d *decider) startNode(c *StartNode) (Decision, error) {
 		return Decision{}, err
 	}
 	inc := event.Incarnation(1)
-	if n := d.s.nodes.get(d.Node); n != nil {
+	if n := d.s.nodes.Get(d.Node); n != nil {
 		inc = n.Incarnation + 1
 	}
 	return d.one("", &event.NodeStarted{Incarnation: inc, Version: c.Version}, Result{Epoch: uint64(inc)})
@@ -40,7 +40,7 @@ func (d *decider) startNode(c *StartNode) (Decision, error) {
 
 // loseNode ends an incarnation. One that is over already, lost or followed by another, is no event.
 func (d *decider) loseNode(c *LoseNode) (Decision, error) {
-	n := d.s.nodes.get(c.Node)
+	n := d.s.nodes.Get(c.Node)
 	if n == nil {
 		return Decision{}, Refuse(CodeNotFound, "lose node: no node %q", c.Node)
 	}
@@ -79,7 +79,7 @@ func (d *decider) createUser(c *CreateUser) (Decision, error) {
 	if !isUser(c.User) {
 		return Decision{}, Refuse(CodeInvalid, "create user: %q is not \"sip:user@domain\" in lower case", c.User)
 	}
-	if d.s.users.get(c.User) != nil {
+	if d.s.users.Get(c.User) != nil {
 		return Decision{}, Refuse(CodeConflict, "create user: %s exists", c.User)
 	}
 	if err := checkUser("create user", &c.Info, &c.Secret); err != nil {
@@ -90,7 +90,7 @@ func (d *decider) createUser(c *CreateUser) (Decision, error) {
 
 // changeUser replaces the fields; a user who is no longer enabled leaves all rooms in the same decision.
 func (d *decider) changeUser(c *ChangeUser) (Decision, error) {
-	if d.s.users.get(c.User) == nil {
+	if d.s.users.Get(c.User) == nil {
 		return Decision{}, Refuse(CodeNotFound, "change user: no user %q", c.User)
 	}
 	if err := checkUser("change user", &c.Info, &c.Secret); err != nil {
@@ -106,7 +106,7 @@ func (d *decider) changeUser(c *ChangeUser) (Decision, error) {
 }
 
 func (d *decider) removeUser(c *RemoveUser) (Decision, error) {
-	if d.s.users.get(c.User) == nil {
+	if d.s.users.Get(c.User) == nil {
 		return Decision{}, Refuse(CodeNotFound, "remove user: no user %q", c.User)
 	}
 	var out Decision

@@ -9,7 +9,7 @@ import (
 // atHome refuses a session command from an incarnation of a node that the log knows to be over: a session opened for
 // it would never be parted.
 func (d *decider) atHome() error {
-	n := d.s.nodes.get(d.Node)
+	n := d.s.nodes.Get(d.Node)
 	if n == nil || n.Alive && n.Incarnation == d.Incarnation {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (d *decider) post(c *Post) (Decision, error) {
 	}
 	id := d.s.tally(c.Room).lastMessage + 1
 	return d.one(c.Room, &event.Posted{Endpoint: d.Endpoint, MessageID: id, Alert: c.Alert, Text: c.Text, RTF: c.RTF,
-		Unlogged: !d.s.categories.get(r.Info.Category).Info.ChatHistory}, Result{Room: c.Room, MessageID: id})
+		Unlogged: !d.s.categories.Get(r.Info.Category).Info.ChatHistory}, Result{Room: c.Room, MessageID: id})
 }
 
 // readHistory fixes which messages an answer shows, so that the log says what was read. One need not be joined.
@@ -171,7 +171,7 @@ func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
 	}
 	n = min(n, MaxHistory)
 	e := &event.HistoryRead{Endpoint: d.Endpoint, Asked: c.Last}
-	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.categories.get(r.Info.Category).Info.ChatHistory {
+	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.categories.Get(r.Info.Category).Info.ChatHistory {
 		e.First, e.Last = 1, last
 		if last > n {
 			e.First = last - n + 1

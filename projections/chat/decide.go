@@ -108,7 +108,7 @@ func (d *decider) parted(x *Session, reason event.PartReason) event.Draft {
 
 // actor returns the account of whoever acts for himself (rule R15).
 func (d *decider) actor() (*User, error) {
-	u := d.s.users.get(d.By)
+	u := d.s.users.Get(d.By)
 	if u == nil {
 		return nil, Refuse(CodeForbidden, "%s has no account", d.By)
 	}
@@ -125,7 +125,7 @@ func (d *decider) admit(what string, id event.RoomID) (*Room, Rights, error) {
 	if err != nil {
 		return nil, Rights{}, err
 	}
-	r := d.s.rooms.get(id)
+	r := d.s.rooms.Get(id)
 	if r == nil {
 		return nil, Rights{}, inRoom(id, CodeNotFound, "%s: no room %s", what, id)
 	}

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 
 	"parley/log/event"
+	"parley/projections/chat/table"
 )
 
 const (
@@ -61,15 +62,15 @@ func seenKey(k commandKey) []byte {
 	return append([]byte{rowSeen}, id[:]...)
 }
 
-func (t *seenTable) load(key, value []byte) error {
+func (t *seenTable) Load(key, value []byte) error {
 	own := func(x *seen) []byte { return seenKey(x.id) }
-	return load(key, value, own, (*seen).code, func(x *seen) { t.seen.Set(*x) })
+	return table.Decode(key, value, own, (*seen).code, func(x *seen) { t.seen.Set(*x) })
 }
 
-func (t *seenTable) each(yield func(key, value []byte) bool) bool {
+func (t *seenTable) Each(yield func(key, value []byte) bool) bool {
 	more := true
 	t.seen.Scan(func(x seen) bool {
-		more = yield(seenKey(x.id), encode(&x, (*seen).code))
+		more = yield(seenKey(x.id), table.Encode(&x, (*seen).code))
 		return more
 	})
 	return more
@@ -100,7 +101,7 @@ func (s *State) remember(save Saver, e *event.Envelope) {
 	s.seen.Set(x)
 	s.due.Set(x.offset, x.id)
 	if save != nil {
-		save.Set(seenKey(x.id), encode(&x, (*seen).code))
+		save.Set(seenKey(x.id), table.Encode(&x, (*seen).code))
 	}
 	if again || s.due.Len() == 1 {
 		s.noteOldest()

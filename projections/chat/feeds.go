@@ -14,7 +14,7 @@ func (s *State) foldFeed(e *event.Envelope, save Saver) error {
 			return contradiction("feed %s gets epoch %d after %d", v.Feed, v.Epoch, f.Epoch)
 		}
 		f.Owner, f.Epoch = e.Node, v.Epoch
-		s.feeds.put(save, f)
+		s.feeds.Put(save, f)
 	case *event.FeedCut:
 		f := s.feedCopy(v.Feed)
 		if f.Epoch == 0 || v.Epoch != f.Epoch || f.CutFirst != 0 || v.First != f.Receipt+1 || v.Last < v.First || v.Last >= e.Offset {
@@ -22,7 +22,7 @@ func (s *State) foldFeed(e *event.Envelope, save Saver) error {
 				f.Receipt, f.CutFirst, f.CutLast, v.First, v.Last, v.Epoch)
 		}
 		f.CutFirst, f.CutLast = v.First, v.Last
-		s.feeds.put(save, f)
+		s.feeds.Put(save, f)
 	case *event.FeedReceipt:
 		f := s.feedCopy(v.Feed)
 		if f.CutFirst == 0 || v.Epoch != f.Epoch || v.First != f.CutFirst || v.Last != f.CutLast {
@@ -30,13 +30,13 @@ func (s *State) foldFeed(e *event.Envelope, save Saver) error {
 				f.CutFirst, f.CutLast, v.First, v.Last, v.Epoch)
 		}
 		f.CutFirst, f.CutLast, f.Receipt, f.Last, f.At = 0, 0, v.Last, *v, e.At
-		s.feeds.put(save, f)
+		s.feeds.Put(save, f)
 	}
 	return nil
 }
 
 func (s *State) feedCopy(name string) *Feed {
-	if f := s.feeds.get(name); f != nil {
+	if f := s.feeds.Get(name); f != nil {
 		c := *f
 		return &c
 	}
@@ -56,7 +56,7 @@ func (d *decider) claimFeed(c *ClaimFeed) (Decision, error) {
 
 // feedOf returns the feed if epoch is its present one.
 func (d *decider) feedOf(what, name string, epoch uint64) (*Feed, error) {
-	f := d.s.feeds.get(name)
+	f := d.s.feeds.Get(name)
 	if f == nil {
 		return nil, Refuse(CodeNotFound, "%s: no feed %q", what, name)
 	}
@@ -88,7 +88,7 @@ func (d *decider) cutFeed(c *CutFeed) (Decision, error) {
 
 func (d *decider) receiptFeed(c *ReceiptFeed) (Decision, error) {
 	r := c.Receipt
-	if f := d.s.feeds.get(r.Feed); f != nil && r.Last != 0 && sameReceipt(&f.Last, &r) {
+	if f := d.s.feeds.Get(r.Feed); f != nil && r.Last != 0 && sameReceipt(&f.Last, &r) {
 		return Decision{Result: Result{Epoch: r.Epoch, First: uint64(r.First), Last: uint64(r.Last)}}, nil
 	}
 	f, err := d.feedOf("receipt of", r.Feed, r.Epoch)

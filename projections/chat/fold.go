@@ -62,18 +62,18 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 	case *event.Posted:
 		return s.posted(e, v, save)
 	case *event.HistoryRead:
-		if s.rooms.get(e.Room) == nil {
+		if s.rooms.Get(e.Room) == nil {
 			return contradiction("no room %s", e.Room)
 		}
 		return nil
 	case *event.CategoryCreated:
-		if s.categories.get(v.Category) != nil {
+		if s.categories.Get(v.Category) != nil {
 			return contradiction("category %s exists", v.Category)
 		}
 		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
 		return nil
 	case *event.CategoryChanged:
-		if s.categories.get(v.Category) == nil {
+		if s.categories.Get(v.Category) == nil {
 			return contradiction("no category %s", v.Category)
 		}
 		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
@@ -87,10 +87,10 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 	case *event.RoomRemoved:
 		return s.roomRemoved(e, save)
 	case *event.UserCreated:
-		if s.users.get(v.User) != nil {
+		if s.users.Get(v.User) != nil {
 			return contradiction("user %s exists", v.User)
 		}
-		s.users.put(save, &User{URI: v.User, Info: v.Info, Secret: v.Secret, Revision: e.Offset})
+		s.users.Put(save, &User{URI: v.User, Info: v.Info, Secret: v.Secret, Revision: e.Offset})
 		return nil
 	case *event.UserChanged:
 		return s.userChanged(e, v, save)
@@ -108,23 +108,23 @@ func (s *State) nodeStarted(e *event.Envelope, v *event.NodeStarted, save Saver)
 	if e.Node == "" || v.Incarnation == 0 {
 		return contradiction("node %q starts incarnation %d", e.Node, v.Incarnation)
 	}
-	if n := s.nodes.get(e.Node); n != nil && v.Incarnation <= n.Incarnation {
+	if n := s.nodes.Get(e.Node); n != nil && v.Incarnation <= n.Incarnation {
 		return contradiction("node %s is at incarnation %d, not before %d", e.Node, n.Incarnation, v.Incarnation)
 	}
 	s.endSessions(e.Node, save)
-	s.nodes.put(save, &Node{ID: e.Node, Incarnation: v.Incarnation, Alive: true, Version: v.Version, Since: e.Offset})
+	s.nodes.Put(save, &Node{ID: e.Node, Incarnation: v.Incarnation, Alive: true, Version: v.Version, Since: e.Offset})
 	return nil
 }
 
 func (s *State) nodeLost(e *event.Envelope, v *event.NodeLost, save Saver) error {
-	n := s.nodes.get(e.Node)
+	n := s.nodes.Get(e.Node)
 	if n == nil || n.Incarnation != v.Incarnation || !n.Alive {
 		return contradiction("node %s is not alive in incarnation %d", e.Node, v.Incarnation)
 	}
 	s.endSessions(e.Node, save)
 	lost := *n
 	lost.Alive, lost.Since = false, e.Offset
-	s.nodes.put(save, &lost)
+	s.nodes.Put(save, &lost)
 	return nil
 }
 
@@ -132,7 +132,7 @@ func (s *State) nodeLost(e *event.Envelope, v *event.NodeLost, save Saver) error
 // sessions in no other one.
 func (s *State) endSessions(node event.NodeID, save Saver) {
 	var gone []*Session
-	s.sessionsOn.from(&Session{Node: node}, func(x *Session) bool {
+	s.sessionsOn.From(&Session{Node: node}, func(x *Session) bool {
 		if x.Node == node {
 			gone = append(gone, x)
 		}
@@ -142,7 +142,7 @@ func (s *State) endSessions(node event.NodeID, save Saver) {
 }
 
 func (s *State) joined(e *event.Envelope, v *event.Joined, save Saver) error {
-	if s.rooms.get(e.Room) == nil {
+	if s.rooms.Get(e.Room) == nil {
 		return contradiction("no room %s", e.Room)
 	}
 	if s.Joined(e.Room, e.By, v.Endpoint, e.Node) {
@@ -154,7 +154,7 @@ func (s *State) joined(e *event.Envelope, v *event.Joined, save Saver) error {
 }
 
 func (s *State) posted(e *event.Envelope, v *event.Posted, save Saver) error {
-	if s.rooms.get(e.Room) == nil {
+	if s.rooms.Get(e.Room) == nil {
 		return contradiction("no room %s", e.Room)
 	}
 	t := s.tally(e.Room)
@@ -162,7 +162,7 @@ func (s *State) posted(e *event.Envelope, v *event.Posted, save Saver) error {
 		return contradiction("message %d after %d in %s", v.MessageID, t.lastMessage, e.Room)
 	}
 	t.lastMessage = v.MessageID
-	s.tallies.put(save, t)
+	s.tallies.Put(save, t)
 	return nil
 }
 
@@ -177,15 +177,15 @@ func unname[K comparable](names interface {
 }
 
 func (s *State) putCategory(save Saver, g *category) {
-	if old := s.categories.get(g.ID); old != nil {
+	if old := s.categories.Get(g.ID); old != nil {
 		unname(s.categoryNames, old.Info.Name, g.ID)
 	}
-	s.categories.put(save, g)
+	s.categories.Put(save, g)
 	s.categoryNames.Set(foldName(g.Info.Name), g.ID)
 }
 
 func (s *State) categoryRemoved(v *event.CategoryRemoved, save Saver) error {
-	g := s.categories.get(v.Category)
+	g := s.categories.Get(v.Category)
 	if g == nil {
 		return contradiction("no category %s", v.Category)
 	}
@@ -193,13 +193,13 @@ func (s *State) categoryRemoved(v *event.CategoryRemoved, save Saver) error {
 		return contradiction("category %s has room %s", v.Category, id)
 	}
 	unname(s.categoryNames, g.Info.Name, g.ID)
-	s.categories.remove(save, v.Category)
+	s.categories.Remove(save, v.Category)
 	return nil
 }
 
 // roomIn returns some room of a category.
 func (s *State) roomIn(g event.CategoryID) (id event.RoomID, found bool) {
-	s.rooms.scan(func(r *Room) bool {
+	s.rooms.Scan(func(r *Room) bool {
 		if r.Info.Category == g {
 			id, found = r.ID, true
 		}
@@ -209,13 +209,13 @@ func (s *State) roomIn(g event.CategoryID) (id event.RoomID, found bool) {
 }
 
 func (s *State) roomCreated(e *event.Envelope, v *event.RoomCreated, save Saver) error {
-	if s.rooms.get(e.Room) != nil {
+	if s.rooms.Get(e.Room) != nil {
 		return contradiction("room %s exists", e.Room)
 	}
-	if s.categories.get(v.Info.Category) == nil {
+	if s.categories.Get(v.Info.Category) == nil {
 		return contradiction("no category %s", v.Info.Category)
 	}
-	s.rooms.put(save, &Room{ID: e.Room, Info: v.Info, CreatedBy: e.By, CreatedAt: e.At, UpdatedBy: e.By,
+	s.rooms.Put(save, &Room{ID: e.Room, Info: v.Info, CreatedBy: e.By, CreatedAt: e.At, UpdatedBy: e.By,
 		UpdatedAt: e.At, Revision: e.Offset})
 	s.roomNames.Set(foldName(v.Info.Name), e.Room)
 	for _, a := range v.Access {
@@ -225,17 +225,17 @@ func (s *State) roomCreated(e *event.Envelope, v *event.RoomCreated, save Saver)
 }
 
 func (s *State) roomChanged(e *event.Envelope, v *event.RoomChanged, save Saver) error {
-	old := s.rooms.get(e.Room)
+	old := s.rooms.Get(e.Room)
 	if old == nil {
 		return contradiction("no room %s", e.Room)
 	}
-	if s.categories.get(v.Info.Category) == nil {
+	if s.categories.Get(v.Info.Category) == nil {
 		return contradiction("no category %s", v.Info.Category)
 	}
 	r := *old
 	r.Info, r.UpdatedBy, r.UpdatedAt, r.Revision = v.Info, e.By, e.At, e.Offset
 	unname(s.roomNames, old.Info.Name, r.ID)
-	s.rooms.put(save, &r)
+	s.rooms.Put(save, &r)
 	s.roomNames.Set(foldName(r.Info.Name), r.ID)
 	for _, a := range v.Access {
 		s.setRole(save, e.Room, a.Principal, a.Role)
@@ -244,7 +244,7 @@ func (s *State) roomChanged(e *event.Envelope, v *event.RoomChanged, save Saver)
 }
 
 func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
-	r := s.rooms.get(e.Room)
+	r := s.rooms.Get(e.Room)
 	if r == nil {
 		return contradiction("no room %s", e.Room)
 	}
@@ -259,13 +259,13 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 		s.setRole(save, e.Room, p, 0)
 	}
 	unname(s.roomNames, r.Info.Name, r.ID)
-	s.tallies.remove(save, e.Room)
-	s.rooms.remove(save, e.Room)
+	s.tallies.Remove(save, e.Room)
+	s.rooms.Remove(save, e.Room)
 	return nil
 }
 
 func (s *State) userChanged(e *event.Envelope, v *event.UserChanged, save Saver) error {
-	old := s.users.get(v.User)
+	old := s.users.Get(v.User)
 	if old == nil {
 		return contradiction("no user %s", v.User)
 	}
@@ -273,20 +273,20 @@ func (s *State) userChanged(e *event.Envelope, v *event.UserChanged, save Saver)
 	if secretIsZero(&u.Secret) && !e.Erased { // of an erased one nobody knows: the password before it must not come back
 		u.Secret = old.Secret
 	}
-	s.users.put(save, &u)
+	s.users.Put(save, &u)
 	return nil
 }
 
 // userRemoved takes the account with all it was given: one made later under the same address starts with nothing.
 func (s *State) userRemoved(v *event.UserRemoved, save Saver) error {
-	if s.users.get(v.User) == nil {
+	if s.users.Get(v.User) == nil {
 		return contradiction("no user %s", v.User)
 	}
 	for x := range s.SessionsOf(v.User) {
 		return contradiction("%s is still in room %s", v.User, x.Room)
 	}
 	var rooms []event.RoomID
-	s.grantsOf.from(&grant{principal: v.User}, func(g *grant) bool {
+	s.grantsOf.From(&grant{principal: v.User}, func(g *grant) bool {
 		if g.principal == v.User {
 			rooms = append(rooms, g.room)
 		}
@@ -300,14 +300,14 @@ func (s *State) userRemoved(v *event.UserRemoved, save Saver) error {
 		settings = append(settings, p)
 	}
 	for i := range settings {
-		s.settings.drop(save, &settings[i])
+		s.settings.Drop(save, &settings[i])
 	}
-	s.users.remove(save, v.User)
+	s.users.Remove(save, v.User)
 	return nil
 }
 
 func (s *State) setting(user event.Principal, category string, instance uint64) *PublishedSetting {
-	return s.settings.get(&PublishedSetting{User: user, Setting: event.Setting{Category: category, Instance: instance}})
+	return s.settings.Get(&PublishedSetting{User: user, Setting: event.Setting{Category: category, Instance: instance}})
 }
 
 func (s *State) foldSetting(e *event.Envelope, save Saver) error {
@@ -321,13 +321,13 @@ func (s *State) foldSetting(e *event.Envelope, save Saver) error {
 			return contradiction("setting %s/%d of %s has version %d after %d", v.Setting.Category, v.Setting.Instance,
 				e.By, v.Setting.Version, version)
 		}
-		s.settings.put(save, &PublishedSetting{Setting: v.Setting, User: e.By, PublishedAt: e.At})
+		s.settings.Put(save, &PublishedSetting{Setting: v.Setting, User: e.By, PublishedAt: e.At})
 	case *event.SettingRemoved:
 		old := s.setting(e.By, v.Category, v.Instance)
 		if old == nil {
 			return contradiction("%s has no setting %s/%d", e.By, v.Category, v.Instance)
 		}
-		s.settings.drop(save, old)
+		s.settings.Drop(save, old)
 	}
 	return nil
 }

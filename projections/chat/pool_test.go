@@ -154,9 +154,9 @@ func derived(s *State) string {
 	s.categoryNames.Scan(func(k string, v event.CategoryID) bool { fmt.Fprintln(&b, k, v); return true })
 	s.groupGrants.Scan(func(k event.RoomID, v int) bool { fmt.Fprintln(&b, k, v); return true })
 	s.due.Scan(func(k event.Offset, v commandKey) bool { fmt.Fprintln(&b, k, v); return true })
-	s.grantsOf.scan(func(g *grant) bool { fmt.Fprintln(&b, *g); return true })
-	s.sessionsOf.scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
-	s.sessionsOn.scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
+	s.grantsOf.Scan(func(g *grant) bool { fmt.Fprintln(&b, *g); return true })
+	s.sessionsOf.Scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
+	s.sessionsOn.Scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
 	if s.due.Len() > 0 {
 		fmt.Fprintln(&b, s.oldest)
 	}

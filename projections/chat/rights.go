@@ -72,18 +72,18 @@ func (m *scope) has(p event.Principal) bool {
 // Rights returns what a user may do in a room (rules R1 and R4 to R7, R15 of protocol digest section 7). Nobody may
 // do anything in a room that does not exist, and whoever is no enabled account may do nothing anywhere.
 func (s *State) Rights(room event.RoomID, by event.Principal) Rights {
-	r := s.rooms.get(room)
+	r := s.rooms.Get(room)
 	if r == nil {
 		return Rights{}
 	}
-	return s.rights(r, s.users.get(by))
+	return s.rights(r, s.users.Get(by))
 }
 
 func (s *State) rights(r *Room, u *User) Rights {
 	if u == nil {
 		return Rights{}
 	}
-	return rightsIn(&r.Info, s.categories.get(r.Info.Category), u, s.effectiveRole(r.ID, u.URI))
+	return rightsIn(&r.Info, s.categories.Get(r.Info.Category), u, s.effectiveRole(r.ID, u.URI))
 }
 
 // effectiveRole is the union of the roles given to a user, to his domain and to everyone.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/projections/chat/table"
 )
 
 // category is a category with its lists made ready for asking.
@@ -48,7 +49,7 @@ func (t *tally) code(c *event.Coder) {
 
 // tally returns a copy to change and put back.
 func (s *State) tally(id event.RoomID) *tally {
-	if t := s.tallies.get(id); t != nil {
+	if t := s.tallies.Get(id); t != nil {
 		c := *t
 		return &c
 	}
@@ -74,8 +75,8 @@ type grant struct {
 	role      event.Role
 }
 
-func (g *grant) hint() uint64     { return hint(string(g.room), 0) }
-func (g *grant) userHint() uint64 { return hint(string(g.principal), skipScheme) }
+func (g *grant) hint() uint64     { return table.Hint(string(g.room), 0) }
+func (g *grant) userHint() uint64 { return table.Hint(string(g.principal), skipScheme) }
 func (g *grant) parts() []string  { return []string{string(g.room), string(g.principal)} }
 
 func (g *grant) code(c *event.Coder) {
@@ -99,7 +100,7 @@ func grantsByPrincipal(a, b *grant) bool {
 }
 
 func (s *State) indexGrant(g *grant) {
-	if had := s.grantsOf.set(g); !had && isGroup(g.principal) {
+	if had := s.grantsOf.Set(g); !had && isGroup(g.principal) {
 		n, _ := s.groupGrants.Get(g.room)
 		s.groupGrants.Set(g.room, n+1)
 	}
@@ -107,10 +108,10 @@ func (s *State) indexGrant(g *grant) {
 
 // shareGrant lets a grant share the texts of the rows it speaks of.
 func (s *State) shareGrant(g *grant) {
-	if r := s.rooms.get(g.room); r != nil {
+	if r := s.rooms.Get(g.room); r != nil {
 		g.room = r.ID
 	}
-	if u := s.users.get(g.principal); u != nil {
+	if u := s.users.Get(g.principal); u != nil {
 		g.principal = u.URI
 	}
 }
@@ -123,12 +124,12 @@ func (s *State) setRole(save Saver, room event.RoomID, p event.Principal, role e
 	g := &grant{room: room, principal: p, role: role}
 	if role != 0 {
 		s.shareGrant(g)
-		s.grants.put(save, g)
+		s.grants.Put(save, g)
 		s.indexGrant(g)
 		return
 	}
-	s.grants.drop(save, g)
-	if s.grantsOf.remove(g) && isGroup(p) {
+	s.grants.Drop(save, g)
+	if s.grantsOf.Remove(g) && isGroup(p) {
 		if n, _ := s.groupGrants.Get(room); n > 1 {
 			s.groupGrants.Set(room, n-1)
 		} else {
@@ -142,7 +143,7 @@ func foldName(name string) string { return strings.ToLower(name) }
 
 // Category returns a category. Its lists are not to be changed.
 func (s *State) Category(id event.CategoryID) (Category, bool) {
-	if g := s.categories.get(id); g != nil {
+	if g := s.categories.Get(id); g != nil {
 		return g.Category, true
 	}
 	return Category{}, false
@@ -160,13 +161,13 @@ func (s *State) CategoryByName(name string) (Category, bool) {
 // Categories returns all categories, by id.
 func (s *State) Categories() iter.Seq[Category] {
 	return func(yield func(Category) bool) {
-		s.categories.scan(func(g *category) bool { return yield(g.Category) })
+		s.categories.Scan(func(g *category) bool { return yield(g.Category) })
 	}
 }
 
 func (s *State) room(r *Room) Room {
 	v := *r
-	if t := s.tallies.get(r.ID); t != nil {
+	if t := s.tallies.Get(r.ID); t != nil {
 		v.LastMessage, v.Participants, v.Quiet = t.lastMessage, t.participants, t.quiet
 	}
 	return v
@@ -174,7 +175,7 @@ func (s *State) room(r *Room) Room {
 
 // Room returns a room.
 func (s *State) Room(id event.RoomID) (Room, bool) {
-	if r := s.rooms.get(id); r != nil {
+	if r := s.rooms.Get(id); r != nil {
 		return s.room(r), true
 	}
 	return Room{}, false
@@ -192,14 +193,14 @@ func (s *State) RoomByName(name string) (Room, bool) {
 // Rooms returns all rooms, by id.
 func (s *State) Rooms() iter.Seq[Room] {
 	return func(yield func(Room) bool) {
-		s.rooms.scan(func(r *Room) bool { return yield(s.room(r)) })
+		s.rooms.Scan(func(r *Room) bool { return yield(s.room(r)) })
 	}
 }
 
 // Role returns the roles given to exactly this principal in a room; those of its domain or of everyone, and the
 // bounds of the category, are in Rights.
 func (s *State) Role(room event.RoomID, p event.Principal) event.Role {
-	if g := s.grants.get(&grant{room: room, principal: p}); g != nil {
+	if g := s.grants.Get(&grant{room: room, principal: p}); g != nil {
 		return g.role
 	}
 	return 0
@@ -208,7 +209,7 @@ func (s *State) Role(room event.RoomID, p event.Principal) event.Role {
 // Access returns the roles given in a room, by principal.
 func (s *State) Access(room event.RoomID) iter.Seq[event.Access] {
 	return func(yield func(event.Access) bool) {
-		s.grants.from(&grant{room: room}, func(g *grant) bool {
+		s.grants.From(&grant{room: room}, func(g *grant) bool {
 			return g.room == room && yield(event.Access{Principal: g.principal, Role: g.role})
 		})
 	}
@@ -220,7 +221,7 @@ func (s *State) RoomsOf(by event.Principal, role event.Role) iter.Seq[Room] {
 	return func(yield func(Room) bool) {
 		var ids []event.RoomID
 		for _, p := range identities(by) {
-			s.grantsOf.from(&grant{principal: p}, func(g *grant) bool {
+			s.grantsOf.From(&grant{principal: p}, func(g *grant) bool {
 				if g.principal != p {
 					return false
 				}
@@ -232,7 +233,7 @@ func (s *State) RoomsOf(by event.Principal, role event.Role) iter.Seq[Room] {
 		}
 		slices.Sort(ids)
 		for _, id := range slices.Compact(ids) {
-			r := s.rooms.get(id)
+			r := s.rooms.Get(id)
 			if rights := s.Rights(id, by); rights.See && rights.roles()&role != 0 && !yield(s.room(r)) {
 				return
 			}

@@ -4,11 +4,12 @@ import (
 	"iter"
 
 	"parley/log/event"
+	"parley/projections/chat/table"
 )
 
-func (x *Session) hint() uint64     { return hint(string(x.Room), 0) }
-func (x *Session) userHint() uint64 { return hint(string(x.User), skipScheme) }
-func (x *Session) nodeHint() uint64 { return hint(string(x.Node), 0) }
+func (x *Session) hint() uint64     { return table.Hint(string(x.Room), 0) }
+func (x *Session) userHint() uint64 { return table.Hint(string(x.User), skipScheme) }
+func (x *Session) nodeHint() uint64 { return table.Hint(string(x.Node), 0) }
 func (x *Session) parts() []string {
 	return []string{string(x.Room), string(x.User), string(x.Endpoint), string(x.Node)}
 }
@@ -59,17 +60,17 @@ func sameUserLess(a, b *Session) bool {
 
 // shareSession lets a session share the texts of the rows it speaks of: there are two million at most.
 func (s *State) shareSession(x *Session) {
-	if r := s.rooms.get(x.Room); r != nil {
+	if r := s.rooms.Get(x.Room); r != nil {
 		x.Room = r.ID
 	}
-	if u := s.users.get(x.User); u != nil {
+	if u := s.users.Get(x.User); u != nil {
 		x.User = u.URI
 	}
-	if n := s.nodes.get(x.Node); n != nil {
+	if n := s.nodes.Get(x.Node); n != nil {
 		x.Node = n.ID
 	}
 	looked := 0
-	s.sessionsOf.from(&Session{User: x.User}, func(y *Session) bool {
+	s.sessionsOf.From(&Session{User: x.User}, func(y *Session) bool {
 		if y.User == x.User && y.Endpoint == x.Endpoint {
 			x.Endpoint = y.Endpoint
 			return false
@@ -84,11 +85,11 @@ func (s *State) openSession(save Saver, x *Session) {
 	if !s.Participates(x.Room, x.User) {
 		t := s.tally(x.Room)
 		t.count(+1)
-		s.tallies.put(save, t)
+		s.tallies.Put(save, t)
 	}
-	s.sessions.put(save, x)
-	s.sessionsOf.set(x)
-	s.sessionsOn.set(x)
+	s.sessions.Put(save, x)
+	s.sessionsOf.Set(x)
+	s.sessionsOn.Set(x)
 }
 
 // closeSessions ends sessions that are in the order of rooms.
@@ -96,14 +97,14 @@ func (s *State) closeSessions(save Saver, gone []*Session) {
 	var t *tally
 	flush := func() {
 		if t != nil {
-			s.tallies.put(save, t)
+			s.tallies.Put(save, t)
 			t = nil
 		}
 	}
 	for _, x := range gone {
-		s.sessions.drop(save, x)
-		s.sessionsOf.remove(x)
-		s.sessionsOn.remove(x)
+		s.sessions.Drop(save, x)
+		s.sessionsOf.Remove(x)
+		s.sessionsOn.Remove(x)
 		if s.Participates(x.Room, x.User) {
 			continue
 		}
@@ -119,7 +120,7 @@ func (s *State) closeSessions(save Saver, gone []*Session) {
 // Participates reports whether a user has a session in a room, on any endpoint and node.
 func (s *State) Participates(room event.RoomID, user event.Principal) bool {
 	found := false
-	s.sessions.from(&Session{Room: room, User: user}, func(x *Session) bool {
+	s.sessions.From(&Session{Room: room, User: user}, func(x *Session) bool {
 		found = x.Room == room && x.User == user
 		return false
 	})
@@ -127,7 +128,7 @@ func (s *State) Participates(room event.RoomID, user event.Principal) bool {
 }
 
 func (s *State) session(room event.RoomID, user event.Principal, endpoint event.Endpoint, node event.NodeID) *Session {
-	return s.sessions.get(&Session{Room: room, User: user, Endpoint: endpoint, Node: node})
+	return s.sessions.Get(&Session{Room: room, User: user, Endpoint: endpoint, Node: node})
 }
 
 // Joined reports whether exactly this session exists.
@@ -138,28 +139,28 @@ func (s *State) Joined(room event.RoomID, user event.Principal, endpoint event.E
 // Sessions returns all sessions, by room.
 func (s *State) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		s.sessions.scan(func(x *Session) bool { return yield(*x) })
+		s.sessions.Scan(func(x *Session) bool { return yield(*x) })
 	}
 }
 
 // SessionsIn returns the sessions of a room, by user.
 func (s *State) SessionsIn(room event.RoomID) iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		s.sessions.from(&Session{Room: room}, func(x *Session) bool { return x.Room == room && yield(*x) })
+		s.sessions.From(&Session{Room: room}, func(x *Session) bool { return x.Room == room && yield(*x) })
 	}
 }
 
 // SessionsOf returns the sessions of a user, by room.
 func (s *State) SessionsOf(user event.Principal) iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		s.sessionsOf.from(&Session{User: user}, func(x *Session) bool { return x.User == user && yield(*x) })
+		s.sessionsOf.From(&Session{User: user}, func(x *Session) bool { return x.User == user && yield(*x) })
 	}
 }
 
 // SessionsOn returns the sessions that a node serves, by room.
 func (s *State) SessionsOn(node event.NodeID) iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		s.sessionsOn.from(&Session{Node: node}, func(x *Session) bool { return x.Node == node && yield(*x) })
+		s.sessionsOn.From(&Session{Node: node}, func(x *Session) bool { return x.Node == node && yield(*x) })
 	}
 }
 

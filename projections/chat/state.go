@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
+	"parley/projections/chat/table"
 )
 
 // User is an account.
@@ -114,24 +115,24 @@ const (
 type State struct {
 	head head
 
-	users      keyed[event.Principal, User]
-	categories keyed[event.CategoryID, category]
-	rooms      keyed[event.RoomID, Room]
-	tallies    keyed[event.RoomID, tally]
-	grants     tupled[grant]
-	sessions   tupled[Session]
-	settings   tupled[PublishedSetting]
-	nodes      keyed[event.NodeID, Node]
-	feeds      keyed[string, Feed]
+	users      table.Keyed[event.Principal, User]
+	categories table.Keyed[event.CategoryID, category]
+	rooms      table.Keyed[event.RoomID, Room]
+	tallies    table.Keyed[event.RoomID, tally]
+	grants     table.Tupled[grant]
+	sessions   table.Tupled[Session]
+	settings   table.Tupled[PublishedSetting]
+	nodes      table.Keyed[event.NodeID, Node]
+	feeds      table.Keyed[string, Feed]
 	seen       *btree.BTreeG[seen]
 
 	// Derived from the tables above by reindex: neither saved nor hashed.
 	roomNames     *btree.Map[string, event.RoomID]
 	categoryNames *btree.Map[string, event.CategoryID]
-	grantsOf      index[grant]                  // by principal
+	grantsOf      table.Index[grant]            // by principal
 	groupGrants   *btree.Map[event.RoomID, int] // how many grants of a room go to more than one user
-	sessionsOf    index[Session]                // by user
-	sessionsOn    index[Session]                // by node
+	sessionsOf    table.Index[Session]          // by user
+	sessionsOn    table.Index[Session]          // by node
 	due           *btree.Map[event.Offset, commandKey]
 	oldest        event.Time // of the remembered commands; meaningless when there is none
 }
@@ -160,24 +161,24 @@ func (h *head) code(c *event.Coder) {
 // NewState returns the state before the first event.
 func NewState() *State {
 	return &State{
-		users:      newKeyed(rowUser, skipScheme, func(u *User) event.Principal { return u.URI }, (*User).code),
-		categories: newKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code),
-		rooms:      newKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code),
-		tallies:    newKeyed(rowTally, 0, func(t *tally) event.RoomID { return t.room }, (*tally).code),
-		grants:     tupled[grant]{newIndex((*grant).hint, grantsByRoom), rowGrant, (*grant).parts, (*grant).code},
-		sessions:   tupled[Session]{newIndex((*Session).hint, sessionsByRoom), rowSession, (*Session).parts, (*Session).code},
-		settings: tupled[PublishedSetting]{newIndex((*PublishedSetting).hint, settingsByUser), rowSetting,
-			(*PublishedSetting).parts, (*PublishedSetting).code},
-		nodes: newKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
-		feeds: newKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
-		seen:  newTree(seenByID),
+		users:      table.NewKeyed(rowUser, skipScheme, func(u *User) event.Principal { return u.URI }, (*User).code),
+		categories: table.NewKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code),
+		rooms:      table.NewKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code),
+		tallies:    table.NewKeyed(rowTally, 0, func(t *tally) event.RoomID { return t.room }, (*tally).code),
+		grants:     table.NewTupled(rowGrant, (*grant).hint, grantsByRoom, (*grant).parts, (*grant).code),
+		sessions:   table.NewTupled(rowSession, (*Session).hint, sessionsByRoom, (*Session).parts, (*Session).code),
+		settings: table.NewTupled(rowSetting, (*PublishedSetting).hint, settingsByUser, (*PublishedSetting).parts,
+			(*PublishedSetting).code),
+		nodes: table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
+		feeds: table.NewKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
+		seen:  table.NewTree(seenByID),
 
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
-		grantsOf:      newIndex((*grant).userHint, grantsByPrincipal),
+		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
 		groupGrants:   btree.NewMap[event.RoomID, int](0),
-		sessionsOf:    newIndex((*Session).userHint, sessionsByUser),
-		sessionsOn:    newIndex((*Session).nodeHint, sessionsByNode),
+		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
+		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
 		due:           btree.NewMap[event.Offset, commandKey](0),
 	}
 }
@@ -185,22 +186,22 @@ func NewState() *State {
 // Clone returns an independent copy in O(1). Only the goroutine that folds s may call it.
 func (s *State) Clone() *State {
 	c := *s
-	c.users.rows = s.users.rows.Copy()
-	c.categories.rows = s.categories.rows.Copy()
-	c.rooms.rows = s.rooms.rows.Copy()
-	c.tallies.rows = s.tallies.rows.Copy()
-	c.grants.index = s.grants.copy()
-	c.sessions.index = s.sessions.copy()
-	c.settings.index = s.settings.copy()
-	c.nodes.rows = s.nodes.rows.Copy()
-	c.feeds.rows = s.feeds.rows.Copy()
+	c.users = s.users.Copy()
+	c.categories = s.categories.Copy()
+	c.rooms = s.rooms.Copy()
+	c.tallies = s.tallies.Copy()
+	c.grants = s.grants.Copy()
+	c.sessions = s.sessions.Copy()
+	c.settings = s.settings.Copy()
+	c.nodes = s.nodes.Copy()
+	c.feeds = s.feeds.Copy()
 	c.seen = s.seen.Copy()
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
-	c.grantsOf = s.grantsOf.copy()
+	c.grantsOf = s.grantsOf.Copy()
 	c.groupGrants = s.groupGrants.Copy()
-	c.sessionsOf = s.sessionsOf.copy()
-	c.sessionsOn = s.sessionsOn.copy()
+	c.sessionsOf = s.sessionsOf.Copy()
+	c.sessionsOn = s.sessionsOn.Copy()
 	c.due = s.due.Copy()
 	return &c
 }
@@ -227,27 +228,27 @@ func (s *State) Domain() string { return s.head.domain }
 func (s *State) PoolURI() string { return s.head.poolURI }
 
 // User returns an account.
-func (s *State) User(p event.Principal) (User, bool) { return s.users.value(p) }
+func (s *State) User(p event.Principal) (User, bool) { return s.users.Value(p) }
 
 // Users returns all accounts, by URI.
-func (s *State) Users() iter.Seq[User] { return s.users.all() }
+func (s *State) Users() iter.Seq[User] { return s.users.All() }
 
 // Node returns a node that has started at least once.
-func (s *State) Node(id event.NodeID) (Node, bool) { return s.nodes.value(id) }
+func (s *State) Node(id event.NodeID) (Node, bool) { return s.nodes.Value(id) }
 
 // Nodes returns all nodes that ever started, by name.
-func (s *State) Nodes() iter.Seq[Node] { return s.nodes.all() }
+func (s *State) Nodes() iter.Seq[Node] { return s.nodes.All() }
 
 // Feed returns a compliance feed.
-func (s *State) Feed(name string) (Feed, bool) { return s.feeds.value(name) }
+func (s *State) Feed(name string) (Feed, bool) { return s.feeds.Value(name) }
 
 // Feeds returns all feeds, by name.
-func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.all() }
+func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.All() }
 
 // Settings returns what a user has published, by category and instance.
 func (s *State) Settings(user event.Principal) iter.Seq[PublishedSetting] {
 	return func(yield func(PublishedSetting) bool) {
-		s.settings.from(&PublishedSetting{User: user}, func(p *PublishedSetting) bool {
+		s.settings.From(&PublishedSetting{User: user}, func(p *PublishedSetting) bool {
 			return p.User == user && yield(*p)
 		})
 	}
