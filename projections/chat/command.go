@@ -116,11 +116,13 @@ type (
 		Info   event.UserInfo
 		Secret event.Secret
 	}
-	// ChangeUser replaces the fields of an account; an empty secret leaves the old one.
+	// ChangeUser replaces the fields of an account; an empty secret leaves the old one. Revision 0 skips the check for a
+	// concurrent change.
 	ChangeUser struct {
-		User   event.Principal
-		Info   event.UserInfo
-		Secret event.Secret
+		User     event.Principal
+		Info     event.UserInfo
+		Secret   event.Secret
+		Revision event.Offset
 	}
 	// RemoveUser removes an account.
 	RemoveUser struct{ User event.Principal }
@@ -150,7 +152,11 @@ var commands = map[uint16]func() Command{
 	22: func() Command { return new(RemoveCategory) }, 23: func() Command { return new(CreateRoom) },
 	24: func() Command { return new(ChangeRoom) }, 25: func() Command { return new(RemoveRoom) },
 	30: func() Command { return new(CreateUser) }, 31: func() Command { return new(ChangeUser) },
-	32: func() Command { return new(RemoveUser) }, 50: func() Command { return new(ClaimFeed) },
+	32: func() Command { return new(RemoveUser) }, 33: func() Command { return new(CreateGroup) },
+	34: func() Command { return new(ChangeGroup) }, 35: func() Command { return new(RemoveGroup) },
+	36: func() Command { return new(CreateUnit) }, 37: func() Command { return new(ChangeUnit) },
+	38: func() Command { return new(RemoveUnit) }, 39: func() Command { return new(ImportDirectory) },
+	50: func() Command { return new(ClaimFeed) },
 	51: func() Command { return new(CutFeed) }, 52: func() Command { return new(ReceiptFeed) },
 }
 
@@ -277,6 +283,7 @@ func (m *ChangeUser) Code(c *event.Coder) {
 	event.Str(c, 1, &m.User)
 	c.Sub(2, m.Info.Code)
 	c.Sub(3, m.Secret.Code)
+	event.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
@@ -308,6 +315,9 @@ type Result struct {
 	Epoch     uint64
 	Version   uint64       // of a setting
 	Offset    event.Offset // of a duplicate: of the last event that it led to the first time
+	Group     event.GroupID
+	Unit      event.UnitID
+	Changed   uint64 // rows of an import that changed something
 }
 
 // Code visits the fields.
@@ -322,6 +332,9 @@ func (r *Result) Code(c *event.Coder) {
 	event.Uint(c, 8, &r.Epoch)
 	event.Uint(c, 9, &r.Version)
 	event.Uint(c, 10, &r.Offset)
+	event.Str(c, 11, &r.Group)
+	event.Str(c, 12, &r.Unit)
+	event.Uint(c, 13, &r.Changed)
 }
 
 // Outcome is the committed end of a command.

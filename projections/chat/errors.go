@@ -51,6 +51,21 @@ type Refusal struct {
 	Code Code
 	Text string // one line for people: what was refused and why; never message text
 	Room event.RoomID
+
+	Rule      string          // the rule that is broken: "R1" to "R15" of protocol digest section 7, "D1" ... of the directory
+	Principal event.Principal // whom the refusal is about, when it is about one
+	Rows      []RowFault      // every bad row of an import
+}
+
+// RowFault says what is wrong with a row of an import.
+type RowFault struct {
+	Line uint32 // where the row begins in the file, from 1
+	Text string
+}
+
+func (f *RowFault) code(c *event.Coder) {
+	event.Uint(c, 1, &f.Line)
+	event.Str(c, 2, &f.Text)
 }
 
 // Error returns the text.
@@ -69,6 +84,9 @@ func (r *Refusal) code(c *event.Coder) {
 	event.Str(c, 1, &r.Code)
 	event.Str(c, 2, &r.Text)
 	event.Str(c, 3, &r.Room)
+	event.Str(c, 4, &r.Rule)
+	event.Str(c, 5, &r.Principal)
+	event.Subs(c, 6, &r.Rows, (*RowFault).code)
 }
 
 // maxRefusalBytes bounds the text: parts of it may have come from a client.
