@@ -14,6 +14,7 @@ import (
 const (
 	keyError = "error"
 	keyPeer  = "peer"
+	keyStep  = "step"
 	keyTerm  = "term"
 )
 

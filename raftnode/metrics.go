@@ -7,6 +7,7 @@ import (
 type metrics struct {
 	commits, leaderChanges, forwardLost, served prometheus.Counter
 	commitSeconds                               prometheus.Histogram
+	autopilot                                   *prometheus.CounterVec
 	all                                         []prometheus.Collector
 }
 
@@ -29,6 +30,9 @@ func newMetrics(n *Node) *metrics {
 	counter(&m.leaderChanges, "leader_changes_total", "Times this node won or lost the leadership.")
 	counter(&m.forwardLost, "forward_lost_total", "Requests whose outcome is unknown because the stream to the leader broke.")
 	counter(&m.served, "forward_served_total", "Requests of other nodes that this node served as the leader.")
+	m.autopilot = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_raft_autopilot_steps_total",
+		Help: "Votes that the autopilot gave or took because a voter was silent."}, []string{"step"})
+	m.all = append(m.all, m.autopilot)
 	m.commitSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "parley_raft_commit_seconds",
 		Help: "From propose to applied on the leader.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15)})
 	m.all = append(m.all, m.commitSeconds)

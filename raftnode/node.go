@@ -98,6 +98,10 @@ type Config struct {
 	// let a leader with a hung disk lead for ever, because its heartbeats need none.
 	StoreDeadline time.Duration
 
+	// ReplaceAfter is how long a voter may be silent until the leader gives its vote to a standby; 0: never. Longer than
+	// a restart takes, so that an upgrade does not move votes about.
+	ReplaceAfter time.Duration
+
 	// The callbacks may come before Open has returned: a pool of one has a leader at once.
 
 	// OnLead runs while this node leads; ctx ends with the leadership. If it returns earlier it is called again, and
@@ -220,6 +224,9 @@ func (n *Node) open() error {
 	}))
 	n.work.Go(func() { n.watchLeadership(notify, observed) })
 	n.work.Go(n.keepHouse)
+	if n.cfg.ReplaceAfter > 0 {
+		n.work.Go(n.autopilot)
+	}
 	return nil
 }
 

@@ -394,3 +394,51 @@ func TestForwardOfAnEarlierTerm(t *testing.T) {
 		t.Errorf("the log has %v, want 2 only", got)
 	}
 }
+
+// TestStandbyReplacesALostVoter: with the vote of the first loss moved on, the pool survives a second one.
+func TestStandbyReplacesALostVoter(t *testing.T) {
+	p := newTestPool(t)
+	p.replaceAfter = 1500 * time.Millisecond
+	p.form(ids(3)...)
+	leader := p.leader()
+	p.start("n4")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := leader.AddStandby(ctx, "n4", p.addrs["n4"]); err != nil {
+		t.Fatal(err)
+	}
+	p.post(leader, 1)
+	voters := func() string {
+		var out []string
+		for _, m := range p.leader().Status() {
+			if m.Voter {
+				out = append(out, string(m.ID))
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	first := event.NodeID("n1")
+	if p.nodes[first] == leader {
+		first = "n2"
+	}
+	p.stop(first)
+	want := strings.Replace("n1 n2 n3 n4", string(first)+" ", "", 1)
+	eventually(t, "the vote of "+string(first)+" is given to n4", func() bool { return voters() == want })
+
+	// A second loss, of a leader even, leaves two of three voters.
+	second := event.NodeID("n3")
+	if l, _, ok := p.leader().Leader(); ok {
+		second = l
+	}
+	p.stop(second)
+	for _, n := range p.nodes {
+		p.post(n, 2)
+		break
+	}
+	// Both come back; the first one has no vote any more until it is needed.
+	p.start(first)
+	p.start(second)
+	p.post(p.leader(), 3)
+	p.same(3)
+}

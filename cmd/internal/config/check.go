@@ -212,6 +212,7 @@ func (c *Config) checkTimers(k *checker) {
 		{"raft.leader_lease", r.LeaderLease, 20 * time.Millisecond, time.Minute},
 		{"raft.commit_timeout", r.CommitTimeout, time.Millisecond, time.Second},
 		{"raft.store_deadline", r.StoreDeadline, time.Second, 5 * time.Minute},
+		{"raft.replace_voter_after", r.ReplaceVoterAfter, 0, 24 * time.Hour},
 		{"sip.session_expires", c.SIP.SessionExpires, 90 * time.Second, 24 * time.Hour}, // RFC 4028 section 5: at least 90 s
 		{"sip.leader_wait", c.SIP.LeaderWait, 0, 30 * time.Second},
 	} {
@@ -221,6 +222,9 @@ func (c *Config) checkTimers(k *checker) {
 	}
 	if r.ElectionTimeout < r.HeartbeatTimeout {
 		k.add("raft.election_timeout", "%v is less than raft.heartbeat_timeout, %v", r.ElectionTimeout, r.HeartbeatTimeout)
+	}
+	if r.ReplaceVoterAfter > 0 && r.ReplaceVoterAfter < 4*r.ElectionTimeout {
+		k.add("raft.replace_voter_after", "%v is less than four times raft.election_timeout, %v: votes would move with every change of leader; use more, or 0 for never", r.ReplaceVoterAfter, r.ElectionTimeout)
 	}
 	if r.LeaderLease > r.HeartbeatTimeout {
 		k.add("raft.leader_lease", "%v is more than raft.heartbeat_timeout, %v: two nodes could believe they lead", r.LeaderLease, r.HeartbeatTimeout)

@@ -92,6 +92,9 @@ type Raft struct {
 	CommitTimeout time.Duration `koanf:"commit_timeout"`
 	// How long a write to the log may hang before this node ends its process, so that another can lead.
 	StoreDeadline time.Duration `koanf:"store_deadline"`
+	// How long a voter may be silent until its vote is given to a standby that has the log; 0: never. Longer than a
+	// restart takes. The voter is a standby when it comes back.
+	ReplaceVoterAfter time.Duration `koanf:"replace_voter_after"`
 }
 
 // SIP holds the switches and limits of the SIP front end that can be set. Others, such as the size of a message and of
@@ -154,6 +157,8 @@ func Default() Config {
 			LeaderLease:      300 * time.Millisecond,
 			CommitTimeout:    5 * time.Millisecond,
 			StoreDeadline:    10 * time.Second,
+
+			ReplaceVoterAfter: 30 * time.Second,
 		},
 		SIP: SIP{
 			DigestMD5:               true,

@@ -56,6 +56,7 @@ func (n *Node) openRaft() error {
 		Logger:        n.logger,
 		Timers:        raftnode.Timers{Heartbeat: t.HeartbeatTimeout, Election: t.ElectionTimeout, Lease: t.LeaderLease, Commit: t.CommitTimeout},
 		StoreDeadline: t.StoreDeadline,
+		ReplaceAfter:  t.ReplaceVoterAfter,
 		OnLead:        n.lead,
 		OnChange:      n.leaderChanged,
 		Serve:         n.serveForwarded,
