@@ -15,6 +15,19 @@ const (
 	forgetPerEvent = 4                           // bounds the work of one Fold; an event remembers one at most
 )
 
+// MaxRemembered is how many commands are remembered at most: about 1 GiB of memory. Above, the oldest is forgotten before
+// its day is over, and a client that repeats it then is not recognised. A pool gets there with 97 posts a second all day.
+const MaxRemembered = 8 << 20
+
+// Remembered returns how many commands the state remembers, and the log time of the oldest of them, 0 if there is none.
+// If that is less than a day ago and the number is MaxRemembered, some were forgotten early.
+func (s *State) Remembered() (n int, oldest event.Time) {
+	if n = s.due.Len(); n > 0 {
+		oldest = s.oldest
+	}
+	return n, oldest
+}
+
 // commandKey is a CommandID in a form that compares fast.
 type commandKey struct{ hi, lo uint64 }
 
@@ -78,7 +91,7 @@ func (t *seenTable) Each(yield func(key, value []byte) bool) bool {
 
 // remember notes the command that caused an event, and forgets some that are old enough.
 func (s *State) remember(save Saver, e *event.Envelope) {
-	for i := 0; i < forgetPerEvent && s.due.Len() > 0 && e.At-s.oldest > rememberFor; i++ {
+	for i := 0; i < forgetPerEvent && s.due.Len() > 0 && (e.At-s.oldest > rememberFor || s.due.Len() >= s.memory); i++ {
 		_, id, _ := s.due.PopMin()
 		s.seen.Delete(seen{id: id})
 		if save != nil {

@@ -206,6 +206,32 @@ func TestForgettingIsBounded(t *testing.T) {
 	}
 }
 
+// With the memory full the oldest command is forgotten, although its day is not over.
+func TestMemoryIsBounded(t *testing.T) {
+	p, g := demoPool(t, "alice")
+	room := p.room(g, "A", event.PrivacyOpen)
+	p.must(as("alice"), &Join{Rooms: []event.RoomID{room}})
+	p.s.memory = 10
+	post := func(id string) Decision {
+		o := as("alice")
+		o.ID = commandID(id)
+		return p.must(o, &Post{Room: room, Text: "x"})
+	}
+	for i := range 30 {
+		post(fmt.Sprint(i))
+		if n, _ := p.s.Remembered(); n != min(i+1, 10) {
+			t.Fatalf("%d commands remembered after %d, want at most 10", n, i+1)
+		}
+	}
+	if d := post("29"); !d.Result.Duplicate {
+		t.Error("a new command was forgotten")
+	}
+	if d := post("0"); d.Result.Duplicate {
+		t.Error("an old command was not forgotten")
+	}
+	p.checkRows()
+}
+
 // Commands with several events are remembered once, with the offset of the last.
 func TestRememberedOffsetIsTheLast(t *testing.T) {
 	p, g := demoPool(t, "alice", "bob")

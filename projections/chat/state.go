@@ -134,6 +134,7 @@ type State struct {
 	sessionsOf    table.Index[Session]          // by user
 	sessionsOn    table.Index[Session]          // by node
 	due           *btree.Map[event.Offset, commandKey]
+	memory        int        // commands remembered at most: MaxRemembered but for tests
 	oldest        event.Time // of the remembered commands; meaningless when there is none
 }
 
@@ -180,6 +181,7 @@ func NewState() *State {
 		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
 		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
 		due:           btree.NewMap[event.Offset, commandKey](0),
+		memory:        MaxRemembered,
 	}
 }
 

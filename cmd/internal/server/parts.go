@@ -208,7 +208,7 @@ func newAdapter(c config.Feed, node event.NodeID) (compliance.Adapter, error) {
 
 func (n *Node) openWeb() (err error) {
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.log.Metrics())
-	for _, cs := range [][]prometheus.Collector{n.raft.Collectors(), n.seqMetrics.Collectors(), n.search.Collectors()} {
+	for _, cs := range [][]prometheus.Collector{n.raft.Collectors(), n.seqMetrics.Collectors(), n.search.Collectors(), n.rooms.Collectors()} {
 		n.registry.MustRegister(cs...)
 	}
 	n.registry.MustRegister(projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
