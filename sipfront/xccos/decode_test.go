@@ -76,7 +76,7 @@ func TestServerVectors(t *testing.T) {
 		t.Errorf("data %+v", d)
 	}
 	e, err = DecodeServer([]byte(vectors(t, "e")["V29"]))
-	if err != nil || len(e.Items) != 2 || e.Items[0].ID != RplChanSrch || e.Items[1].ID != "rpl:part" {
+	if err != nil || len(e.Items) != 2 || e.Items[0].ID != rplChanSrch || e.Items[1].ID != "rpl:part" {
 		t.Errorf("two replies in one envelope: %+v, %v", e, err)
 	}
 	e, err = DecodeServer([]byte(vectors(t, "eplus")["V19"]))
@@ -86,7 +86,7 @@ func TestServerVectors(t *testing.T) {
 }
 
 func client(item string) string {
-	return `<xccos ver="1" envid="7" xmlns="` + Namespace + `">` + item + `</xccos>`
+	return `<xccos ver="1" envid="7" xmlns="` + namespace + `">` + item + `</xccos>`
 }
 
 func post(attrs, content string) string {
@@ -99,7 +99,7 @@ func TestLiberal(t *testing.T) {
 	for name, body := range map[string]string{
 		"declaration":       `<?xml version="1.0" encoding="utf-8"?>` + post(full, `<chat>x</chat>`),
 		"no namespace":      `<xccos ver="1" envid="7"><grpchat id="grpchat" ` + full + `><chat>x</chat></grpchat></xccos>`,
-		"prefix":            `<p:xccos envid="7" xmlns:p="` + Namespace + `"><p:grpchat ` + full + `><p:chat>x</p:chat></p:grpchat></p:xccos>`,
+		"prefix":            `<p:xccos envid="7" xmlns:p="` + namespace + `"><p:grpchat ` + full + `><p:chat>x</p:chat></p:grpchat></p:xccos>`,
 		"white space":       client("\r\n  <grpchat id='grpchat'\n" + full + " >\n <chat >x</chat >\n</grpchat >\n"),
 		"no seqid":          client(`<grpchat id="grpchat" ` + full + `><chat>x</chat></grpchat>`),
 		"largest seqid":     client(`<grpchat id="grpchat" seqid="4294967295" ` + full + `><chat>x</chat></grpchat>`),
@@ -171,8 +171,8 @@ func TestStrict(t *testing.T) {
 		code int
 		why  string
 	}{
-		"wrong namespace":      {with(Namespace, "urn:other"), 400, "namespace"},
-		"namespace in capital": {with(Namespace, strings.ToUpper(Namespace)), 400, "namespace"},
+		"wrong namespace":      {with(namespace, "urn:other"), 400, "namespace"},
+		"namespace in capital": {with(namespace, strings.ToUpper(namespace)), 400, "namespace"},
 		"wrong root":           {`<xml envid="1"><cmd id="cmd:requri"/></xml>`, 400, "not xccos"},
 		"no envid":             {with(` envid="7"`, ""), 400, "envid"},
 		"empty envid":          {with(`"7"`, `""`), 400, "envid"},
@@ -188,11 +188,11 @@ func TestStrict(t *testing.T) {
 		"seqid 2^32":           {with(`seqid="1"`, `seqid="4294967296"`), 400, "seqid"},
 		"seqid huge":           {with(`seqid="1"`, `seqid="`+strings.Repeat("9", 100000)+`"`), 400, "seqid"},
 		"no id":                {with(` id="cmd:requri"`, ""), 400, "without an id"},
-		"long id":              {with(`cmd:requri`, "cmd:"+strings.Repeat("x", MaxID)), 400, "longer"},
+		"long id":              {with(`cmd:requri`, "cmd:"+strings.Repeat("x", maxID)), 400, "longer"},
 		"no item":              {client(``), 400, "no cmd"},
 		"only unknown items":   {client(`<sys/>`), 400, "no cmd"},
 		"only foreign items":   {client(`<cmd xmlns="urn:other" id="cmd:requri"/>`), 400, "no cmd"},
-		"too many items":       {client(strings.Repeat(`<cmd id="cmd:requri"/>`, MaxItems+1)), 413, "items"},
+		"too many items":       {client(strings.Repeat(`<cmd id="cmd:requri"/>`, maxItems+1)), 413, "items"},
 		"two roots":            {ok + ok, 400, "second root"},
 		"text after":           {ok + "x", 400, "outside"},
 		"DOCTYPE":              {`<!DOCTYPE xccos>` + ok, 400, "document type"},
@@ -228,8 +228,8 @@ func TestItemErrors(t *testing.T) {
 		"join nothing":           {cmd(CmdJoin, ""), 400},
 		"join no value":          {cmd(CmdJoin, `<chanid key="0"/>`), 400},
 		"join":                   {cmd(CmdJoin, rooms(1)), 0},
-		"join many":              {cmd(CmdBJoin, rooms(MaxLists)), 0},
-		"join too many":          {cmd(CmdBJoin, rooms(MaxLists+1)), 413},
+		"join many":              {cmd(CmdBJoin, rooms(maxLists)), 0},
+		"join too many":          {cmd(CmdBJoin, rooms(maxLists+1)), 413},
 		"part nothing":           {cmd(CmdPart, ""), 400},
 		"part no uri":            {cmd(CmdPart, `<chanib/>`), 400},
 		"history of nothing":     {cmd(CmdBCContext, `<bcq/>`), 400},
@@ -278,9 +278,9 @@ func TestMemory(t *testing.T) {
 		"more blocks":         fill(cmd, `<chanib/>`, 19000),
 		"users":               fill(cmd, `<uib/>`, 19000),
 		"props":               fill(cmd, `<chanib>`+strings.Repeat("<prop/>", 1000)+`</chanib>`, 19),
-		"posts":               fill(`%s`, `<grpchat/>`, MaxItems),
-		"commands":            fill(`%s`, `<cmd id="c"/>`, MaxItems),
-		"commands with lists": fill(`%s`, `<cmd id="c"><data>`+strings.Repeat("<uib/>", 300)+`</data></cmd>`, MaxItems),
+		"posts":               fill(`%s`, `<grpchat/>`, maxItems),
+		"commands":            fill(`%s`, `<cmd id="c"/>`, maxItems),
+		"commands with lists": fill(`%s`, `<cmd id="c"><data>`+strings.Repeat("<uib/>", 300)+`</data></cmd>`, maxItems),
 		"replies":             fill(`<rpl id="r"><data>%s</data></rpl>`, `<uib/>`, 19000),
 		"references":          fill(`<grpchat chanUri="u" author="a" ts="t"><chat>%s</chat></grpchat>`, `&#13;`, 200000),
 		"CDATA":               fill(`<grpchat chanUri="u" author="a" ts="t"><chat>%s</chat></grpchat>`, "<![CDATA[\r]]>", 60000),

@@ -47,7 +47,7 @@ func TestConformance(t *testing.T) {
 	}
 	inHarbor := &Data{Chans: []ChanIB{{URI: harbor}}}
 	found := ChanIB{Name: "Harbor Ops", Description: "Berth planning", URI: harbor}
-	refused := Reply(&Envelope{EnvID: "70010005"}, &Item{ID: CmdJoin, Seq: "1"}, 403, "ERROR_PERMISSION", nil)
+	refused := answer(&Envelope{EnvID: "70010005"}, &Item{ID: CmdJoin, Seq: "1"}, 403, "ERROR_PERMISSION", nil)
 
 	got := map[string]string{
 		"V02": reply(2, "70010001", CmdReqURI, &Data{Users: []UIB{{URI: "sip:pchat-pool1@example.com"}}}),
@@ -73,8 +73,8 @@ func TestConformance(t *testing.T) {
 		"V28b": reply(21, "70010015", CmdGetFUTok, &Data{Token: &Token{"6e2b95d0-31f7-4ac8-8d46-f0a7c3e9152b",
 			"https://fe1.example.com/PersistentChat/MGCWebService.asmx"}}),
 		"V29": string(AppendServer(nil, base+22,
-			Reply(&Envelope{EnvID: "70010010"}, &Item{ID: CmdChanSrch, Seq: "1"}, 200, Success, &Data{Chans: []ChanIB{found}}),
-			Reply(&Envelope{EnvID: "70010009"}, &Item{ID: CmdPart, Seq: "1"}, 200, Success, inHarbor))),
+			answer(&Envelope{EnvID: "70010010"}, &Item{ID: CmdChanSrch, Seq: "1"}, 200, Success, &Data{Chans: []ChanIB{found}}),
+			answer(&Envelope{EnvID: "70010009"}, &Item{ID: CmdPart, Seq: "1"}, 200, Success, inHarbor))),
 	}
 	for name, want := range vectors(t, "e") {
 		if !isServer(want) {
@@ -153,7 +153,7 @@ func TestLineEnds(t *testing.T) {
 func TestReplyID(t *testing.T) {
 	for cmd, want := range map[string]string{CmdJoin: "rpl:join", CmdGetFDTok: "rpl:getftok", CmdGetFUTok: "rpl:getftok",
 		"cmd:nosuchthing": "rpl:nosuchthing", "odd": "rpl:odd"} {
-		if got := ReplyID(cmd); got != want {
+		if got := replyID(cmd); got != want {
 			t.Errorf("reply to %s is %s, want %s", cmd, got, want)
 		}
 	}

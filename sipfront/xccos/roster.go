@@ -2,16 +2,19 @@ package xccos
 
 import "strconv"
 
-// Mask is a permission mask: the key of an AIB (digest 4.4).
+// Mask is a permission mask: the key of an AIB. Its bits are those of the content database's table of roles: 2 manage,
+// 4 create children, 7 join, 8 chat, 10 read history without joining, 11 see, 12 chat in an auditorium, 13 bypass
+// visibility. That the key is this mask is our deduction; it fits both values that were seen, 3984 and 12276.
 type Mask uint32
 
-// The masks that are sent. MaskManagerOpen is the one value by which the open client knows an operator.
+// The masks that are sent. MaskManagerOpen is the one value by which the open client knows an operator (pidgin-sipe
+// sipe-groupchat.c, GROUPCHAT_AIB_KEY_CHANOP).
 const (
-	MaskMember           Mask = 3456  // GUESS 4.4: join, chat, read history, see
-	MaskPresenter        Mask = 7552  // GUESS 4.4: the same and chat in an auditorium
-	MaskManager          Mask = 3460  // GUESS 4.4: member and manage
-	MaskManagerPresenter Mask = 7556  // GUESS 4.4
-	MaskManagerOpen      Mask = 12276 // E 4.4
+	MaskMember           Mask = 3456 // join, chat, read history, see
+	MaskPresenter        Mask = 7552 // the same and chat in an auditorium
+	MaskManager          Mask = 3460 // member and manage
+	MaskManagerPresenter Mask = 7556
+	MaskManagerOpen      Mask = 12276
 )
 
 // String returns the mask as it is sent.

@@ -1,32 +1,62 @@
 // Package xccos is the codec of XCCOS, the XML that persistent-chat clients and servers exchange in SIP INFO bodies.
 //
 // Decode reads what a client sent, DecodeServer what a server sent; the Append functions write both. The package is
-// pure and bounded: whatever the body, Decode allocates at most eight times its size and half a MiB, in time linear in it. It is
-// liberal in what it reads (unknown elements, attributes and foreign namespaces are ignored, ids are compared without
-// case) and exact in what it writes, byte for byte as the evidenced vectors in testdata/e.
+// pure and bounded: whatever the body, Decode allocates at most eight times its size and half a MiB, in time linear in
+// it. It is liberal in what it reads (unknown elements, attributes and foreign namespaces are ignored, ids are compared
+// without case, other names that are remembered for an id are accepted) and exact in what it writes, byte for byte as
+// the evidenced vectors in testdata/e.
 //
-// It does not know rooms or rights, and it does not check that an author is who he says he is.
+// Every command, reply and notice has its row in Entries, with who may send it and where its name is known from;
+// docs/protocol.md says what each is for. In short, with the fields of Data that they use:
+//
+//	requri, getserverinfo        Server; reply Users[0].URI, Server
+//	getassociations              Association; reply Chans
+//	join, bjoin, part            Rooms, Chans; reply Roster, Failed, Chans
+//	bccontext, bcbydate,         Chans[].URI, Context; reply Chans[].Posts, Total, Exceeded
+//	bcbymsg, bcsearch
+//	chansrch                     Search; reply Chans, Search.More
+//	getinv                       Invites; reply Invites with Chans
+//	getpref, setpref             Pref
+//	nodespermcreatechild         nothing; reply Categories
+//	getnode (getchan)            Chans[0].URI or Name, or Categories[0].URI; reply the same, whole
+//	getusers                     Chans[0].URI and Roles; reply Roles with Users, or Users
+//	getprincipals, usersearch    Users[].URI, or Search and the room or category; reply Users, Search.More
+//	getaddins                    nothing; reply AddIns
+//	chancreate, chanmodify       Chans[0] with Roles; reply Chans[0]
+//	chandisable, chandelete      Chans[0].URI, Disabled "false" enables; reply Chans[0]
+//	getfutok, getfdtok           File; reply Token, as rpl:getftok
+//	grpchat                      Post
+//
+//	ntc:join, bjoin, permmodify  Users[].URI and Rooms (mask, domain, GUID)
+//	ntc:part, kick               Chans[].URI and Users
+//	ntc:chanmodify               Chans[0], whole
+//	ntc:chandisable, chandelete  Chans[0].URI
+//	ntc:invite                   Invites
+//	ntc:msgdelete                Chans[0].URI with Removed and Posts (replaced), or Context.Date.To (cleared)
+//
+// The package does not know rooms or rights, and it does not check that an author is who he says he is.
 package xccos
 
 import (
 	"strconv"
 	"strings"
 
+	"parley/sipfront/xccos/xmlcode"
 	"parley/sipfront/xccos/xmltree"
 )
 
-// Namespace of every element.
-const Namespace = "urn:parlano:xml:ns:xccos" // E 2.1
+// namespace of every element (pidgin-sipe sipe-groupchat.c, generate_xccos_message).
+const namespace = "urn:parlano:xml:ns:xccos"
 
 // Kind is the kind of an item.
 type Kind uint8
 
 // The kinds.
 const (
-	Cmd     Kind = iota + 1 // E 2.1
-	Rpl                     // E 2.1
-	Ntc                     // E 2.1
-	GrpChat                 // E 2.1
+	Cmd Kind = iota + 1
+	Rpl
+	Ntc
+	GrpChat
 )
 
 var kindNames = [...]string{Cmd: "cmd", Rpl: "rpl", Ntc: "ntc", GrpChat: "grpchat"}
@@ -39,42 +69,11 @@ func (k Kind) String() string {
 	return ""
 }
 
-// Ids of items, lower case. E+N: the name is known from documentation, the shape is not.
-const (
-	CmdReqURI          = "cmd:requri"               // E 3.1
-	CmdGetServerInfo   = "cmd:getserverinfo"        // E 3.2
-	CmdGetAssociations = "cmd:getassociations"      // E+N 3.3
-	CmdBJoin           = "cmd:bjoin"                // E 3.4
-	CmdJoin            = "cmd:join"                 // E 3.4
-	CmdPart            = "cmd:part"                 // E 3.6
-	CmdBCContext       = "cmd:bccontext"            // E 3.7
-	CmdChanSrch        = "cmd:chansrch"             // E 3.9
-	CmdGetInv          = "cmd:getinv"               // E 3.10
-	CmdGetPref         = "cmd:getpref"              // E 3.11
-	CmdSetPref         = "cmd:setpref"              // E 3.11
-	CmdNodes           = "cmd:nodespermcreatechild" // E 3.12
-	CmdGetFUTok        = "cmd:getfutok"             // E 3.13
-	CmdGetFDTok        = "cmd:getfdtok"             // E 3.13
-
-	RplChanSrch = "rpl:chansrch" // E 3.9
-	RplGetInv   = "rpl:getinv"   // E 3.10
-	RplGetFTok  = "rpl:getftok"  // E 3.13: the answer to both getfutok and getfdtok
-
-	NtcJoin       = "ntc:join"       // E 3.5
-	NtcBJoin      = "ntc:bjoin"      // E 3.5
-	NtcPart       = "ntc:part"       // E 3.5
-	NtcKick       = "ntc:kick"       // GUESS-R 3.14: membership revoked or room disabled
-	NtcChanModify = "ntc:chanmodify" // GUESS-R 3.14
-	NtcInvite     = "ntc:invite"     // GUESS-R 3.14
-
-	IDGrpChat = "grpchat" // E 3.8
-)
-
 // Limits of one envelope, besides those of its XML (package xmltree).
 const (
-	MaxID    = 128  // bytes of the id of a command, which is echoed
-	MaxItems = 64   // commands or posts
-	MaxLists = 1000 // entries of all lists of its commands together, such as the rooms to join
+	maxID    = 128  // bytes of the id of a command, which is echoed
+	maxItems = 64   // commands or posts
+	maxLists = 1000 // entries of all lists of its commands together, such as the rooms to join
 )
 
 // Error says why a body, or one item of it, was refused: code 400 malformed, or 413 over a limit, and a text that
@@ -90,7 +89,7 @@ type Envelope struct {
 // Item is a command, reply, notice or post.
 type Item struct {
 	Kind Kind
-	ID   string // lower case
+	ID   string // lower case, of the table of entries if it is known
 	Seq  string // as received, for the echo; a number below 2^32
 	// Err says that the content of this item was refused. A command is answered with it; the rest of the envelope
 	// stands.
@@ -100,17 +99,26 @@ type Item struct {
 	Text string // Rpl: for people
 	Data *Data  // Cmd, Rpl, Ntc: never nil in what was decoded
 	Post *Post  // GrpChat
+
+	alias string // the name by which it came, where that is not its ID
 }
 
-// Ref names a command: how a reply is matched to it (digest 2.1).
+func (it *Item) name() string {
+	if it.alias != "" {
+		return it.alias
+	}
+	return it.ID
+}
+
+// Ref names a command: how a reply is matched to it.
 type Ref struct {
 	Seq   string
 	EnvID string
 }
 
-func (r *Ref) code(c *coder) {
-	c.str("seqid", &r.Seq)   // E 2.1
-	c.str("envid", &r.EnvID) // E 2.1
+func (r *Ref) code(c *xmlcode.Coder) {
+	c.Str("seqid", capture, &r.Seq)
+	c.Str("envid", capture, &r.EnvID)
 }
 
 type resp struct {
@@ -118,18 +126,16 @@ type resp struct {
 	text string
 }
 
-func (r *resp) visit(c *coder) {
-	if c.t == nil {
-		code := strconv.Itoa(r.code)
-		c.full("code", &code) // E 2.1
-	} else if code, ok := c.t.Attr(c.n, "code"); ok {
+func (r *resp) visit(c *xmlcode.Coder) {
+	code := strconv.Itoa(r.code)
+	if c.Full("code", sipeNotes, &code); c.Reading() {
 		n, err := strconv.ParseUint(code, 10, 16)
 		if err != nil {
-			c.fail(xmltree.Malformed("code of a reply is not a number"))
+			c.Fail(xmltree.Malformed("code of a reply is not a number"))
 		}
 		r.code = int(n)
 	}
-	c.text(&r.text, inText)
+	c.Text(&r.text, xmlcode.InText)
 }
 
 // Decode reads the body of an INFO from a client. The error is an *Error and concerns the body as a whole; Item.Err
@@ -140,7 +146,7 @@ func Decode(body []byte) (*Envelope, error) { return decode(body, false) }
 func DecodeServer(body []byte) (*Envelope, error) { return decode(body, true) }
 
 func decode(body []byte, server bool) (*Envelope, error) {
-	t, err := xmltree.Parse(body, Namespace)
+	t, err := xmltree.Parse(body, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -162,57 +168,46 @@ func (e *Envelope) read(t *xmltree.Tree, server bool) *Error {
 	if !isNumber(e.EnvID, 64) {
 		return xmltree.Malformed("envid is not a number below 2^64")
 	}
-	count, end := 0, t.End(xmltree.Root)
-	for n := xmltree.Root + 1; n < end; n = t.End(n) {
-		if kindOf(t, n) != 0 {
-			count++
-		}
-	}
-	switch {
-	case count == 0:
-		return xmltree.Malformed("envelope holds no cmd, rpl, ntc or grpchat")
-	case count > MaxItems:
-		return xmltree.TooLarge("envelope holds %d items, at most %d", count, MaxItems)
-	}
-	lists := MaxLists
+	lists := maxLists
 	if server {
 		lists = xmltree.MaxElements
 	}
-	e.Items = make([]Item, 0, count)
+	end := t.End(xmltree.Root)
 	for n := xmltree.Root + 1; n < end; n = t.End(n) {
 		kind := kindOf(t, n)
 		if kind == 0 {
 			continue
 		}
+		if len(e.Items) == maxItems {
+			return xmltree.TooLarge("envelope holds more than %d items", maxItems)
+		}
 		it := Item{Kind: kind, Seq: "1"}
 		if err := it.head(t, n); err != nil {
 			return err
 		}
-		c := coder{t: t, n: n, item: it.ID, lists: &lists}
+		c := xmlcode.NewReader(t, n, &lists)
+		c.Item = it.ID
 		if server || kind == Cmd || kind == GrpChat {
 			it.code(&c)
 		} else {
 			it.Data = new(Data)
 		}
-		if it.Err = c.err; it.Err == nil && kind == Cmd {
+		if it.Err = c.Err(); it.Err == nil && kind == Cmd {
 			it.Err = it.check()
 		}
 		e.Items = append(e.Items, it)
 	}
+	if len(e.Items) == 0 {
+		return xmltree.Malformed("envelope holds no cmd, rpl, ntc or grpchat")
+	}
 	return nil
 }
 
+// kindOf returns the kind of an element, 0 if it is no item of ours.
 func kindOf(t *xmltree.Tree, n xmltree.Node) Kind {
-	if !t.Foreign(n) {
-		switch t.Local(n) {
-		case "cmd":
-			return Cmd
-		case "rpl":
-			return Rpl
-		case "ntc":
-			return Ntc
-		case "grpchat":
-			return GrpChat
+	for k := Cmd; k <= GrpChat && !t.Foreign(n); k++ {
+		if t.Local(n) == kindNames[k] {
+			return k
 		}
 	}
 	return 0
@@ -220,15 +215,20 @@ func kindOf(t *xmltree.Tree, n xmltree.Node) Kind {
 
 // head reads what is needed to answer an item at all, so a fault here refuses the body.
 func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
-	id, ok := t.Attr(n, "id")
-	it.ID = strings.ToLower(id)
+	id, _ := t.Attr(n, "id")
 	switch {
 	case it.Kind == GrpChat:
 		it.ID = IDGrpChat
-	case !ok || id == "":
+	case id == "":
 		return xmltree.Malformed("%s without an id", it.Kind)
-	case len(it.ID) > MaxID:
-		return xmltree.Malformed("id of a %s is longer than %d bytes", it.Kind, MaxID)
+	case len(id) > maxID:
+		return xmltree.Malformed("id of a %s is longer than %d bytes", it.Kind, maxID)
+	}
+	if it.Kind != GrpChat {
+		name := strings.ToLower(id)
+		if it.ID = canonical(name); it.ID != name {
+			it.alias = name
+		}
 	}
 	if seq, ok := t.Attr(n, "seqid"); ok {
 		it.Seq = seq
@@ -241,7 +241,7 @@ func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
 
 // isNumber reports whether s is a decimal number of so many bits, in digits only.
 func isNumber(s string, bits int) bool {
-	if !isDigits(s) || len(s) > 20 {
+	if !xmlcode.IsDigits(s) || len(s) > 20 {
 		return false
 	}
 	_, err := strconv.ParseUint(s, 10, bits)
@@ -249,7 +249,7 @@ func isNumber(s string, bits int) bool {
 }
 
 // code visits what stands inside the item's element.
-func (it *Item) code(c *coder) {
+func (it *Item) code(c *xmlcode.Coder) {
 	switch it.Kind {
 	case GrpChat:
 		if it.Post == nil {
@@ -259,50 +259,17 @@ func (it *Item) code(c *coder) {
 		return
 	case Rpl:
 		ref, r := &it.Ref, &resp{it.Code, it.Text}
-		if c.t != nil {
+		if c.Reading() {
 			r.code = 500 // what the open client makes of a reply that does not say
 		}
-		one(c, "commandid", &ref, (*Ref).code) // E 2.1
-		one(c, "resp", &r, (*resp).visit)      // E 2.1
+		xmlcode.One(c, "commandid", sipeNotes, &ref, (*Ref).code)
+		xmlcode.One(c, "resp", sipeNotes, &r, (*resp).visit)
 		it.Ref, it.Code, it.Text = *ref, r.code, r.text
 	}
 	if it.Data == nil {
 		it.Data = new(Data)
 	}
 	d := it.Data
-	one(c, "data", &d, (*Data).code) // E 2.1
+	xmlcode.One(c, "data", sipeEnvelope, &d, (*Data).code)
 	it.Data = d
-}
-
-// check refuses a command that lacks what it is about. Unknown commands are for the caller to refuse.
-func (it *Item) check() *Error {
-	d := it.Data
-	switch it.ID {
-	case CmdJoin, CmdBJoin:
-		if len(d.Rooms) == 0 {
-			return xmltree.Malformed("%s without a chanid", it.ID)
-		}
-		for i := range d.Rooms {
-			if d.Rooms[i].Value == "" {
-				return xmltree.Malformed("%s: chanid without a value", it.ID)
-			}
-		}
-	case CmdPart, CmdBCContext:
-		if len(d.Chans) == 0 || d.Chans[0].URI == "" {
-			return xmltree.Malformed("%s without the uri of a room", it.ID)
-		}
-	case CmdChanSrch:
-		if d.Search == nil {
-			return xmltree.Malformed("%s without a qib", it.ID)
-		}
-	case CmdGetPref, CmdSetPref:
-		if d.Pref == nil || d.Pref.Label == "" {
-			return xmltree.Malformed("%s without a label", it.ID)
-		}
-	case CmdGetFUTok, CmdGetFDTok:
-		if d.File == nil || d.File.ChannelURI == "" || d.File.FileURL == "" {
-			return xmltree.Malformed("%s without a room or a file", it.ID)
-		}
-	}
-	return nil
 }

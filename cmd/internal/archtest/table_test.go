@@ -84,7 +84,8 @@ var table = []row{
 	{pkg: "raftnode/sim", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt}},
 
 	{pkg: "sipfront/xccos/xmltree", pure: true},
-	{pkg: "sipfront/xccos", pure: true, may: []string{"sipfront/xccos/xmltree", "projections/chat", "log/event"}},
+	{pkg: "sipfront/xccos/xmlcode", pure: true, may: []string{"sipfront/xccos/xmltree"}},
+	{pkg: "sipfront/xccos", pure: true, may: []string{"sipfront/xccos/xmltree", "sipfront/xccos/xmlcode", "projections/chat", "log/event"}},
 	{pkg: "sipfront/flow", libs: []string{sipgo}, never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
 	{pkg: "sipfront/udp", may: []string{"sipfront/flow"}, libs: []string{sipgo},
 		never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
