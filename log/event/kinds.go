@@ -16,12 +16,20 @@ const (
 	KindPosted      Kind = 12
 	KindHistoryRead Kind = 13
 
+	KindMessageSearched Kind = 14
+	KindMessagesRemoved Kind = 15
+	KindInvited         Kind = 18
+	KindInvitationsRead Kind = 19
+
 	KindCategoryCreated Kind = 20
 	KindCategoryChanged Kind = 21
 	KindCategoryRemoved Kind = 22
 	KindRoomCreated     Kind = 23
 	KindRoomChanged     Kind = 24
 	KindRoomRemoved     Kind = 25
+	KindAddInCreated    Kind = 26
+	KindAddInChanged    Kind = 27
+	KindAddInRemoved    Kind = 28
 
 	KindUserCreated Kind = 30
 	KindUserChanged Kind = 31
@@ -40,6 +48,19 @@ const (
 	KindFeedClaimed Kind = 50
 	KindFeedCut     Kind = 51
 	KindFeedReceipt Kind = 52
+
+	KindPolicySet            Kind = 60
+	KindPolicyRemoved        Kind = 61
+	KindPolicyGranted        Kind = 62
+	KindConfigurationSet     Kind = 63
+	KindConfigurationRemoved Kind = 64
+	KindComplianceSet        Kind = 65
+	KindComplianceRemoved    Kind = 66
+	KindAdminChanged         Kind = 67
+	KindEndpointSet          Kind = 68
+	KindEndpointRemoved      Kind = 69
+	KindActiveServersSet     Kind = 70
+	KindPoolPlaced           Kind = 71
 )
 
 // kinds is the one table from number to name and type.
@@ -47,33 +68,52 @@ var kinds = map[Kind]struct {
 	name string
 	make func() Event
 }{
-	KindPoolFormed:       {"pool_formed", func() Event { return new(PoolFormed) }},
-	KindNodeStarted:      {"node_started", func() Event { return new(NodeStarted) }},
-	KindNodeLost:         {"node_lost", func() Event { return new(NodeLost) }},
-	KindJoined:           {"joined", func() Event { return new(Joined) }},
-	KindParted:           {"parted", func() Event { return new(Parted) }},
-	KindPosted:           {"posted", func() Event { return new(Posted) }},
-	KindHistoryRead:      {"history_read", func() Event { return new(HistoryRead) }},
-	KindCategoryCreated:  {"category_created", func() Event { return new(CategoryCreated) }},
-	KindCategoryChanged:  {"category_changed", func() Event { return new(CategoryChanged) }},
-	KindCategoryRemoved:  {"category_removed", func() Event { return new(CategoryRemoved) }},
-	KindRoomCreated:      {"room_created", func() Event { return new(RoomCreated) }},
-	KindRoomChanged:      {"room_changed", func() Event { return new(RoomChanged) }},
-	KindRoomRemoved:      {"room_removed", func() Event { return new(RoomRemoved) }},
-	KindUserCreated:      {"user_created", func() Event { return new(UserCreated) }},
-	KindUserChanged:      {"user_changed", func() Event { return new(UserChanged) }},
-	KindUserRemoved:      {"user_removed", func() Event { return new(UserRemoved) }},
-	KindGroupCreated:     {"group_created", func() Event { return new(GroupCreated) }},
-	KindGroupChanged:     {"group_changed", func() Event { return new(GroupChanged) }},
-	KindGroupRemoved:     {"group_removed", func() Event { return new(GroupRemoved) }},
-	KindUnitCreated:      {"unit_created", func() Event { return new(UnitCreated) }},
-	KindUnitChanged:      {"unit_changed", func() Event { return new(UnitChanged) }},
-	KindUnitRemoved:      {"unit_removed", func() Event { return new(UnitRemoved) }},
-	KindSettingPublished: {"setting_published", func() Event { return new(SettingPublished) }},
-	KindSettingRemoved:   {"setting_removed", func() Event { return new(SettingRemoved) }},
-	KindFeedClaimed:      {"feed_claimed", func() Event { return new(FeedClaimed) }},
-	KindFeedCut:          {"feed_cut", func() Event { return new(FeedCut) }},
-	KindFeedReceipt:      {"feed_receipt", func() Event { return new(FeedReceipt) }},
+	KindPoolFormed:           {"pool_formed", func() Event { return new(PoolFormed) }},
+	KindNodeStarted:          {"node_started", func() Event { return new(NodeStarted) }},
+	KindNodeLost:             {"node_lost", func() Event { return new(NodeLost) }},
+	KindJoined:               {"joined", func() Event { return new(Joined) }},
+	KindParted:               {"parted", func() Event { return new(Parted) }},
+	KindPosted:               {"posted", func() Event { return new(Posted) }},
+	KindHistoryRead:          {"history_read", func() Event { return new(HistoryRead) }},
+	KindCategoryCreated:      {"category_created", func() Event { return new(CategoryCreated) }},
+	KindCategoryChanged:      {"category_changed", func() Event { return new(CategoryChanged) }},
+	KindCategoryRemoved:      {"category_removed", func() Event { return new(CategoryRemoved) }},
+	KindRoomCreated:          {"room_created", func() Event { return new(RoomCreated) }},
+	KindRoomChanged:          {"room_changed", func() Event { return new(RoomChanged) }},
+	KindRoomRemoved:          {"room_removed", func() Event { return new(RoomRemoved) }},
+	KindUserCreated:          {"user_created", func() Event { return new(UserCreated) }},
+	KindUserChanged:          {"user_changed", func() Event { return new(UserChanged) }},
+	KindUserRemoved:          {"user_removed", func() Event { return new(UserRemoved) }},
+	KindGroupCreated:         {"group_created", func() Event { return new(GroupCreated) }},
+	KindGroupChanged:         {"group_changed", func() Event { return new(GroupChanged) }},
+	KindGroupRemoved:         {"group_removed", func() Event { return new(GroupRemoved) }},
+	KindUnitCreated:          {"unit_created", func() Event { return new(UnitCreated) }},
+	KindUnitChanged:          {"unit_changed", func() Event { return new(UnitChanged) }},
+	KindUnitRemoved:          {"unit_removed", func() Event { return new(UnitRemoved) }},
+	KindSettingPublished:     {"setting_published", func() Event { return new(SettingPublished) }},
+	KindSettingRemoved:       {"setting_removed", func() Event { return new(SettingRemoved) }},
+	KindFeedClaimed:          {"feed_claimed", func() Event { return new(FeedClaimed) }},
+	KindFeedCut:              {"feed_cut", func() Event { return new(FeedCut) }},
+	KindFeedReceipt:          {"feed_receipt", func() Event { return new(FeedReceipt) }},
+	KindMessageSearched:      {"message_searched", func() Event { return new(MessageSearched) }},
+	KindMessagesRemoved:      {"messages_removed", func() Event { return new(MessagesRemoved) }},
+	KindInvited:              {"invited", func() Event { return new(Invited) }},
+	KindInvitationsRead:      {"invitations_read", func() Event { return new(InvitationsRead) }},
+	KindAddInCreated:         {"add_in_created", func() Event { return new(AddInCreated) }},
+	KindAddInChanged:         {"add_in_changed", func() Event { return new(AddInChanged) }},
+	KindAddInRemoved:         {"add_in_removed", func() Event { return new(AddInRemoved) }},
+	KindPolicySet:            {"policy_set", func() Event { return new(PolicySet) }},
+	KindPolicyRemoved:        {"policy_removed", func() Event { return new(PolicyRemoved) }},
+	KindPolicyGranted:        {"policy_granted", func() Event { return new(PolicyGranted) }},
+	KindConfigurationSet:     {"configuration_set", func() Event { return new(ConfigurationSet) }},
+	KindConfigurationRemoved: {"configuration_removed", func() Event { return new(ConfigurationRemoved) }},
+	KindComplianceSet:        {"compliance_set", func() Event { return new(ComplianceSet) }},
+	KindComplianceRemoved:    {"compliance_removed", func() Event { return new(ComplianceRemoved) }},
+	KindAdminChanged:         {"admin_changed", func() Event { return new(AdminChanged) }},
+	KindEndpointSet:          {"endpoint_set", func() Event { return new(EndpointSet) }},
+	KindEndpointRemoved:      {"endpoint_removed", func() Event { return new(EndpointRemoved) }},
+	KindActiveServersSet:     {"active_servers_set", func() Event { return new(ActiveServersSet) }},
+	KindPoolPlaced:           {"pool_placed", func() Event { return new(PoolPlaced) }},
 }
 
 // String returns the name of the kind in lower snake case, as log dump prints it.
@@ -148,6 +188,10 @@ type Posted struct {
 	Unlogged  bool   // chat history is off: delivered and archived, not kept for reading
 	Text      string // body: plain text, LF line ends
 	RTF       string // body: the same message as RTF, may be empty
+
+	Story bool   `json:",omitempty"` // a long message that is shown by its title
+	Title string `json:",omitempty"` // body: of a story
+	Links []Link `json:",omitempty"` // body
 }
 
 // HistoryRead says that a principal asked for messages First..Last of a room (message ids; both 0: none).
@@ -444,10 +488,13 @@ func (e *Posted) code(c *Coder) {
 	Uint(c, 2, &e.MessageID)
 	c.Bool(3, &e.Alert)
 	c.Bool(4, &e.Unlogged)
+	c.Bool(5, &e.Story)
 }
 func (e *Posted) codeBody(c *Coder) {
 	Str(c, 1, &e.Text)
 	Str(c, 2, &e.RTF)
+	Str(c, 3, &e.Title)
+	Subs(c, 4, &e.Links, (*Link).Code)
 }
 func (e *HistoryRead) code(c *Coder) {
 	Str(c, 1, &e.Endpoint)
