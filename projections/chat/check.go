@@ -72,7 +72,7 @@ func isUser(p event.Principal) bool {
 		!strings.ContainsAny(string(p), " \"<>,")
 }
 
-// checkPrincipal refuses what is neither a user nor a domain nor everyone.
+// checkPrincipal refuses what has not the form of a principal.
 func checkPrincipal(what string, p event.Principal) error {
 	if err := checkLine(what, string(p), MaxPrincipalBytes); err != nil {
 		return err
@@ -80,10 +80,16 @@ func checkPrincipal(what string, p event.Principal) error {
 	if isUser(p) || p == Everyone {
 		return nil
 	}
-	if d := host(p); isGroup(p) && d != "" && d == strings.ToLower(d) && !strings.ContainsAny(d, " @") {
+	if d, ok := p.Domain(); ok && d != "" && d == strings.ToLower(d) && !strings.ContainsAny(d, " @") {
 		return nil
 	}
-	return Refuse(CodeInvalid, "%s: %q is not \"sip:user@domain\", \"domain:NAME\" (lower case) or \"*\"", what, p)
+	if id, ok := p.Group(); ok && validID(string(id)) {
+		return nil
+	}
+	if id, ok := p.Unit(); ok && validID(string(id)) {
+		return nil
+	}
+	return Refuse(CodeInvalid, "%s: %q is not \"sip:user@domain\", \"domain:NAME\" (lower case), \"group:GUID\", \"ou:GUID\" or \"*\"", what, p)
 }
 
 func checkPrincipals(what string, list []event.Principal) error {

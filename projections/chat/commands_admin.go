@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
 // freshID returns the wanted id, or a new one when none is wanted.
@@ -71,7 +72,7 @@ func (d *decider) changeCategory(c *ChangeCategory) (Decision, error) {
 	if slices.Equal(info.Allowed, g.Info.Allowed) && slices.Equal(info.Denied, g.Info.Denied) {
 		return out, err
 	}
-	next := newCategory(c.ID, info, g.Revision)
+	next := newCategory(c.ID, info, g.Revision, d.s.dir.Find)
 	d.s.rooms.Scan(func(r *Room) bool {
 		if r.Info.Category == c.ID {
 			out.Events = d.kick(out.Events, r.ID, &r.Info, next, nil)
@@ -94,12 +95,13 @@ func (d *decider) removeCategory(c *RemoveCategory) (Decision, error) {
 // kick appends the end of every session in a room whose user may not be there under the fields, category and roles
 // that are going to hold.
 func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.RoomInfo, cat *category, roles map[event.Principal]event.Role) []event.Draft {
-	role := func(p event.Principal) event.Role {
-		if r, changed := roles[p]; changed {
-			return r
+	shared, _ := d.s.shared.Get(room)
+	for p, role := range roles { // in any order: the list keeps its own
+		if r, ok := d.s.dir.Find(p); ok && directory.IsCollective(p) {
+			shared = withShared(shared, r, role)
 		}
-		return d.s.Role(room, p)
 	}
+	var buf [reachHint]directory.Ref
 	var user event.Principal
 	var stays bool
 	for x := range d.s.SessionsIn(room) {
@@ -109,11 +111,15 @@ func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.Room
 		}
 		if x.User != user { // sessions of one user are neighbours
 			user = x.User
-			var all event.Role
-			for _, p := range identities(user) {
-				all |= role(p)
+			stays = false
+			if u := d.s.dir.User(user); u != nil {
+				own, changed := roles[user]
+				if !changed {
+					own = d.s.Role(room, user)
+				}
+				in := d.s.dir.Reach(u, buf[:0])
+				stays = rightsIn(info, cat, u, in, own|sharedRole(shared, in)).Join
 			}
-			stays = rightsIn(info, cat, d.s.users.Get(user), all).Join
 		}
 		if !stays {
 			events = append(events, d.parted(&x, event.PartKicked))
@@ -163,7 +169,7 @@ func (d *decider) createRoom(c *CreateRoom) (Decision, error) {
 		if err != nil {
 			return Decision{}, err
 		}
-		if cat == nil || !cat.creators.has(u.URI) || !cat.covers(u.URI) {
+		if in := d.s.dir.Reach(u, nil); cat == nil || !cat.creators.has(u.URI, in) || !cat.covers(u.URI, in) {
 			return Decision{}, Refuse(CodeForbidden, "create room: %s may not create rooms in category %q", d.By, info.Category)
 		}
 	}
@@ -246,9 +252,9 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 			continue
 		case a.Role&^(event.RoleMember|event.RoleManager|event.RolePresenter) != 0:
 			return inRoom(id, CodeInvalid, "roles of room %q: unknown role %d", info.Name, a.Role)
-		case !isGroup(a.Principal) && d.s.users.Get(a.Principal) == nil:
-			return inRoom(id, CodeNotFound, "roles of room %q: no user %s", info.Name, a.Principal)
-		case !cat.covers(a.Principal):
+		case !d.s.dir.Exists(a.Principal):
+			return inRoom(id, CodeNotFound, "roles of room %q: there is no %s", info.Name, a.Principal)
+		case !cat.covers(a.Principal, d.s.dir.ReachOf(a.Principal, nil)):
 			return inRoom(id, CodeForbidden, "roles of room %q: %s is outside the category", info.Name, a.Principal)
 		case a.Role&event.RolePresenter == 0:
 			continue
@@ -256,7 +262,7 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 			return inRoom(id, CodeInvalid, "roles of room %q: only an auditorium has presenters", info.Name)
 		}
 		var all event.Role
-		for _, p := range identities(a.Principal) {
+		for _, p := range d.s.dir.Containing(a.Principal) {
 			all |= role(p)
 		}
 		if all&event.RoleMember == 0 && info.Privacy != event.PrivacyOpen {
@@ -334,7 +340,7 @@ func (d *decider) fitting(room event.RoomID, info *event.RoomInfo, cat *category
 		if info.Type != event.RoomAuditorium {
 			role &^= event.RolePresenter
 		}
-		if !cat.covers(a.Principal) {
+		if !cat.covers(a.Principal, d.s.dir.ReachOf(a.Principal, nil)) {
 			role = 0
 		}
 		if role != a.Role {

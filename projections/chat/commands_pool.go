@@ -14,7 +14,7 @@ func (d *decider) formPool(c *FormPool) (Decision, error) {
 		}
 		return Decision{}, Refuse(CodeConflict, "form pool %q: this is the pool %s", c.Domain, d.s.head.domain)
 	}
-	if err := checkPrincipal("domain of the pool", event.Principal(domainPrefix+c.Domain)); err != nil {
+	if err := checkPrincipal("domain of the pool", event.DomainPrincipal(c.Domain)); err != nil {
 		return Decision{}, err
 	}
 	if !isUser(event.Principal(c.PoolURI)) || !strings.HasPrefix(c.PoolURI, "sip:") {
@@ -70,8 +70,6 @@ func checkUser(what string, info *event.UserInfo, secret *event.Secret) error {
 	return nil
 }
 
-func secretIsZero(s *event.Secret) bool { return len(s.HA1SHA256) == 0 && len(s.HA1MD5) == 0 }
-
 func (d *decider) createUser(c *CreateUser) (Decision, error) {
 	if err := checkPrincipal("create user", c.User); err != nil {
 		return Decision{}, err
@@ -79,7 +77,7 @@ func (d *decider) createUser(c *CreateUser) (Decision, error) {
 	if !isUser(c.User) {
 		return Decision{}, Refuse(CodeInvalid, "create user: %q is not \"sip:user@domain\" in lower case", c.User)
 	}
-	if d.s.users.Get(c.User) != nil {
+	if d.s.dir.User(c.User) != nil {
 		return Decision{}, Refuse(CodeConflict, "create user: %s exists", c.User)
 	}
 	if err := checkUser("create user", &c.Info, &c.Secret); err != nil {
@@ -90,7 +88,7 @@ func (d *decider) createUser(c *CreateUser) (Decision, error) {
 
 // changeUser replaces the fields; a user who is no longer enabled leaves all rooms in the same decision.
 func (d *decider) changeUser(c *ChangeUser) (Decision, error) {
-	if d.s.users.Get(c.User) == nil {
+	if d.s.dir.User(c.User) == nil {
 		return Decision{}, Refuse(CodeNotFound, "change user: no user %q", c.User)
 	}
 	if err := checkUser("change user", &c.Info, &c.Secret); err != nil {
@@ -106,7 +104,7 @@ func (d *decider) changeUser(c *ChangeUser) (Decision, error) {
 }
 
 func (d *decider) removeUser(c *RemoveUser) (Decision, error) {
-	if d.s.users.Get(c.User) == nil {
+	if d.s.dir.User(c.User) == nil {
 		return Decision{}, Refuse(CodeNotFound, "remove user: no user %q", c.User)
 	}
 	var out Decision

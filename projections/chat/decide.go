@@ -108,7 +108,7 @@ func (d *decider) parted(x *Session, reason event.PartReason) event.Draft {
 
 // actor returns the account of whoever acts for himself (rule R15).
 func (d *decider) actor() (*User, error) {
-	u := d.s.users.Get(d.By)
+	u := d.s.dir.User(d.By)
 	if u == nil {
 		return nil, Refuse(CodeForbidden, "%s has no account", d.By)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
 // ErrContradiction is the class of Fold's errors: the event cannot have happened in this state, or its kind is not
@@ -70,13 +71,13 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 		if s.categories.Get(v.Category) != nil {
 			return contradiction("category %s exists", v.Category)
 		}
-		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
+		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset, s.number))
 		return nil
 	case *event.CategoryChanged:
 		if s.categories.Get(v.Category) == nil {
 			return contradiction("no category %s", v.Category)
 		}
-		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset))
+		s.putCategory(save, newCategory(v.Category, v.Info, e.Offset, s.number))
 		return nil
 	case *event.CategoryRemoved:
 		return s.categoryRemoved(v, save)
@@ -86,20 +87,17 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 		return s.roomChanged(e, v, save)
 	case *event.RoomRemoved:
 		return s.roomRemoved(e, save)
-	case *event.UserCreated:
-		if s.users.Get(v.User) != nil {
-			return contradiction("user %s exists", v.User)
-		}
-		s.users.Put(save, &User{URI: v.User, Info: v.Info, Secret: v.Secret, Revision: e.Offset})
-		return nil
-	case *event.UserChanged:
-		return s.userChanged(e, v, save)
 	case *event.UserRemoved:
-		return s.userRemoved(v, save)
+		return s.userRemoved(e, v, save)
+	case *event.GroupRemoved:
+		return s.groupRemoved(e, v, save)
 	case *event.SettingPublished, *event.SettingRemoved:
 		return s.foldSetting(e, save)
 	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
 		return s.foldFeed(e, save)
+	}
+	if directory.Folds(e.Event) {
+		return s.foldDirectory(e, save)
 	}
 	return contradiction("this version does not know the kind")
 }
@@ -264,37 +262,47 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 	return nil
 }
 
-func (s *State) userChanged(e *event.Envelope, v *event.UserChanged, save Saver) error {
-	old := s.users.Get(v.User)
-	if old == nil {
-		return contradiction("no user %s", v.User)
+// foldDirectory folds what is the directory's alone.
+func (s *State) foldDirectory(e *event.Envelope, save Saver) error {
+	if err := s.dir.Fold(*e, save); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrContradiction)
 	}
-	u := User{URI: old.URI, Info: v.Info, Secret: v.Secret, Revision: e.Offset}
-	if secretIsZero(&u.Secret) && !e.Erased { // of an erased one nobody knows: the password before it must not come back
-		u.Secret = old.Secret
-	}
-	s.users.Put(save, &u)
 	return nil
 }
 
+// groupRemoved takes the group with the roles it was given.
+func (s *State) groupRemoved(e *event.Envelope, v *event.GroupRemoved, save Saver) error {
+	p := event.GroupPrincipal(v.Group)
+	if s.dir.Group(v.Group) == nil {
+		return contradiction("no group %s", v.Group)
+	}
+	s.dropRoles(p, save)
+	return s.foldDirectory(e, save)
+}
+
+// dropRoles takes all roles from a principal.
+func (s *State) dropRoles(p event.Principal, save Saver) {
+	var rooms []event.RoomID
+	s.grantsOf.From(&grant{principal: p}, func(g *grant) bool {
+		if g.principal == p {
+			rooms = append(rooms, g.room)
+		}
+		return g.principal == p
+	})
+	for _, r := range rooms {
+		s.setRole(save, r, p, 0)
+	}
+}
+
 // userRemoved takes the account with all it was given: one made later under the same address starts with nothing.
-func (s *State) userRemoved(v *event.UserRemoved, save Saver) error {
-	if s.users.Get(v.User) == nil {
+func (s *State) userRemoved(e *event.Envelope, v *event.UserRemoved, save Saver) error {
+	if s.dir.User(v.User) == nil {
 		return contradiction("no user %s", v.User)
 	}
 	for x := range s.SessionsOf(v.User) {
 		return contradiction("%s is still in room %s", v.User, x.Room)
 	}
-	var rooms []event.RoomID
-	s.grantsOf.From(&grant{principal: v.User}, func(g *grant) bool {
-		if g.principal == v.User {
-			rooms = append(rooms, g.room)
-		}
-		return g.principal == v.User
-	})
-	for _, r := range rooms {
-		s.setRole(save, r, v.User, 0)
-	}
+	s.dropRoles(v.User, save)
 	var settings []PublishedSetting
 	for p := range s.Settings(v.User) {
 		settings = append(settings, p)
@@ -302,8 +310,7 @@ func (s *State) userRemoved(v *event.UserRemoved, save Saver) error {
 	for i := range settings {
 		s.settings.Drop(save, &settings[i])
 	}
-	s.users.Remove(save, v.User)
-	return nil
+	return s.foldDirectory(e, save)
 }
 
 func (s *State) setting(user event.Principal, category string, instance uint64) *PublishedSetting {

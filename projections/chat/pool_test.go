@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,7 +153,27 @@ func derived(s *State) string {
 	var b strings.Builder
 	s.roomNames.Scan(func(k string, v event.RoomID) bool { fmt.Fprintln(&b, k, v); return true })
 	s.categoryNames.Scan(func(k string, v event.CategoryID) bool { fmt.Fprintln(&b, k, v); return true })
-	s.groupGrants.Scan(func(k event.RoomID, v int) bool { fmt.Fprintln(&b, k, v); return true })
+	s.shared.Scan(func(k event.RoomID, v []sharedGrant) bool {
+		var names []string // numbers differ
+		for _, g := range v {
+			names = append(names, fmt.Sprint(s.dir.Principal(g.to), g.role))
+		}
+		slices.Sort(names)
+		fmt.Fprintln(&b, k, names)
+		return true
+	})
+	for u := range s.dir.Users() {
+		fmt.Fprintln(&b, u.URI, s.dir.Containing(u.URI), s.dir.MemberOf(u.URI), s.dir.EntryByName(u.Info.Unit, u.Info.Name))
+	}
+	for g := range s.dir.Groups() {
+		p := event.GroupPrincipal(g.ID)
+		fmt.Fprintln(&b, p, s.dir.Containing(p), slices.Collect(s.dir.Members(p)), s.dir.MemberOf(p), s.dir.GroupByName(g.Info.Name).ID,
+			s.dir.EntryByName(g.Info.Unit, g.Info.Name))
+	}
+	for u := range s.dir.Units() {
+		p := event.UnitPrincipal(u.ID)
+		fmt.Fprintln(&b, p, s.dir.Containing(p), slices.Collect(s.dir.Members(p)), s.dir.UnitByName(u.Info.Parent, u.Info.Name).ID)
+	}
 	s.due.Scan(func(k event.Offset, v commandKey) bool { fmt.Fprintln(&b, k, v); return true })
 	s.grantsOf.Scan(func(g *grant) bool { fmt.Fprintln(&b, *g); return true })
 	s.sessionsOf.Scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })

@@ -1,72 +1,69 @@
 package chat
 
 import (
-	"strings"
+	"cmp"
+	"slices"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
-// Principals that stand for more than one user.
-const (
-	Everyone     event.Principal = "*"
-	domainPrefix string          = "domain:"
-)
+// Everyone is the principal that stands for everybody.
+const Everyone = event.Everyone
 
-func isGroup(p event.Principal) bool {
-	return p == Everyone || strings.HasPrefix(string(p), domainPrefix)
+// membership is what the rules ask of a directory: the embedded one, or the one that a decision would make of it
+// (directory.Plan). A directory kept elsewhere, such as LDAP, feeds the embedded one through ImportDirectory: a right must not
+// depend on whether another server answers.
+type membership interface {
+	// Reach appends the numbers of all principals that contain an account to buf: in no order, some perhaps twice.
+	Reach(u *User, buf []directory.Ref) []directory.Ref
 }
 
-// host returns the domain of a user or of a domain principal, "" for others.
-func host(p event.Principal) string {
-	if d, ok := strings.CutPrefix(string(p), domainPrefix); ok {
-		return d
-	}
-	if i := strings.LastIndexByte(string(p), '@'); i >= 0 && strings.HasPrefix(string(p), "sip:") {
-		return string(p)[i+1:]
-	}
-	return ""
-}
+// reachHint is how many principals contain a user, more or less: enough that a rights check allocates nothing.
+const reachHint = 64
 
-// identities returns the principals under which a user may have been given something.
-func identities(p event.Principal) []event.Principal {
-	return []event.Principal{p, event.Principal(domainPrefix + host(p)), Everyone}
-}
+// number finds the number of a principal that stands for more than one user, and gives it one. Only Fold may: a decision
+// uses Directory.Find.
+func (s *State) number(p event.Principal) (directory.Ref, bool) { return s.dir.Intern(p), true }
 
 // scope is a list of principals made ready for asking: it is asked with every command, and changed by hand.
 type scope struct {
 	everyone bool
 	users    map[event.Principal]struct{}
-	domains  map[string]struct{} // without prefix
+	shared   []directory.Ref // groups, units and domains, ascending
 }
 
-func newScope(list []event.Principal) scope {
-	m := scope{users: make(map[event.Principal]struct{}, len(list)), domains: map[string]struct{}{}}
+// newScope prepares a list. A principal without a number contains nobody yet.
+func newScope(list []event.Principal, number func(event.Principal) (directory.Ref, bool)) scope {
+	m := scope{users: make(map[event.Principal]struct{}, len(list))}
 	for _, p := range list {
 		switch {
 		case p == Everyone:
 			m.everyone = true
-		case isGroup(p):
-			m.domains[host(p)] = struct{}{}
+		case directory.IsCollective(p):
+			if r, ok := number(p); ok {
+				m.shared = append(m.shared, r)
+			}
 		default:
 			m.users[p] = struct{}{}
 		}
 	}
+	slices.Sort(m.shared)
 	return m
 }
 
-// has reports whether the list names p, its domain or everyone.
-func (m *scope) has(p event.Principal) bool {
+// has reports whether the list names p, or a principal that contains it.
+func (m *scope) has(p event.Principal, in []directory.Ref) bool {
 	if m.everyone {
 		return true
 	}
 	if _, ok := m.users[p]; ok {
 		return true
 	}
-	if len(m.domains) == 0 {
-		return false
-	}
-	_, ok := m.domains[host(p)]
-	return ok
+	return len(m.shared) > 0 && slices.ContainsFunc(in, func(r directory.Ref) bool {
+		_, ok := slices.BinarySearch(m.shared, r)
+		return ok
+	})
 }
 
 // Rights returns what a user may do in a room (rules R1 and R4 to R7, R15 of protocol digest section 7). Nobody may
@@ -76,28 +73,68 @@ func (s *State) Rights(room event.RoomID, by event.Principal) Rights {
 	if r == nil {
 		return Rights{}
 	}
-	return s.rights(r, s.users.Get(by))
+	return s.rights(r, s.dir.User(by))
 }
 
-func (s *State) rights(r *Room, u *User) Rights {
+func (s *State) rights(r *Room, u *User) Rights { return s.rightsBy(s.dir, r, u) }
+
+// rightsBy returns the rights under what a directory says of the user.
+func (s *State) rightsBy(dir membership, r *Room, u *User) Rights {
 	if u == nil {
 		return Rights{}
 	}
-	return rightsIn(&r.Info, s.categories.Get(r.Info.Category), u, s.effectiveRole(r.ID, u.URI))
+	var buf [reachHint]directory.Ref
+	in := dir.Reach(u, buf[:0])
+	return rightsIn(&r.Info, s.categories.Get(r.Info.Category), u, in, s.effectiveRole(r.ID, u.URI, in))
 }
 
-// effectiveRole is the union of the roles given to a user, to his domain and to everyone.
-func (s *State) effectiveRole(room event.RoomID, by event.Principal) event.Role {
-	role := s.Role(room, by)
-	if n, _ := s.groupGrants.Get(room); n > 0 {
-		role |= s.Role(room, Everyone) | s.Role(room, event.Principal(domainPrefix+host(by)))
+// effectiveRole is the union of the roles given to a principal and to those that contain it.
+func (s *State) effectiveRole(room event.RoomID, by event.Principal, in []directory.Ref) event.Role {
+	shared, _ := s.shared.Get(room)
+	return s.Role(room, by) | sharedRole(shared, in)
+}
+
+// sharedGrant gives roles to a principal that stands for more than one user.
+type sharedGrant struct {
+	to   directory.Ref
+	role event.Role
+}
+
+func findShared(list []sharedGrant, to directory.Ref) (int, bool) {
+	return slices.BinarySearchFunc(list, to, func(g sharedGrant, r directory.Ref) int { return cmp.Compare(g.to, r) })
+}
+
+// sharedRole is the union of the roles that go to one of the principals in a list. Lists of grants are in ascending order.
+func sharedRole(list []sharedGrant, in []directory.Ref) (role event.Role) {
+	if len(list) == 0 {
+		return 0
+	}
+	for _, r := range in {
+		if i, ok := findShared(list, r); ok {
+			role |= list[i].role
+		}
 	}
 	return role
 }
 
-// rightsIn is the rule itself, on values, so that a decision can ask it about a room as it is going to be.
-func rightsIn(info *event.RoomInfo, cat *category, user *User, role event.Role) Rights {
-	if cat == nil || user == nil || !user.Info.Enabled || !cat.covers(user.URI) {
+// withShared returns a list of grants in which a principal has exactly these roles.
+func withShared(list []sharedGrant, to directory.Ref, role event.Role) []sharedGrant {
+	i, has := findShared(list, to)
+	out := make([]sharedGrant, 0, len(list)+1)
+	out = append(out, list[:i]...)
+	if role != 0 {
+		out = append(out, sharedGrant{to, role})
+	}
+	if has {
+		i++
+	}
+	return append(out, list[i:]...)
+}
+
+// rightsIn is the rule itself, on values, so that a decision can ask it about a room as it is going to be. in are the
+// principals that contain the user.
+func rightsIn(info *event.RoomInfo, cat *category, user *User, in []directory.Ref, role event.Role) Rights {
+	if cat == nil || user == nil || !user.Info.Enabled || !cat.covers(user.URI, in) {
 		return Rights{}
 	}
 	r := Rights{Member: role&event.RoleMember != 0, Manager: role&event.RoleManager != 0}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 	"parley/projections/chat/table"
 )
 
@@ -15,22 +16,22 @@ type category struct {
 	allowed, denied, creators scope
 }
 
-func newCategory(id event.CategoryID, info event.CategoryInfo, revision event.Offset) *category {
-	return &category{Category: Category{ID: id, Info: info, Revision: revision},
-		allowed: newScope(info.Allowed), denied: newScope(info.Denied), creators: newScope(info.Creators)}
+// newCategory prepares the lists with the numbers of a directory (State.number, or Directory.Find).
+func newCategory(id event.CategoryID, info event.CategoryInfo, revision event.Offset, number func(event.Principal) (directory.Ref, bool)) *category {
+	return &category{Category: Category{ID: id, Info: info, Revision: revision}, allowed: newScope(info.Allowed, number),
+		denied: newScope(info.Denied, number), creators: newScope(info.Creators, number)}
 }
 
 func (g *category) code(c *event.Coder) {
 	event.Str(c, 1, &g.ID)
 	c.Sub(2, g.Info.Code)
 	event.Uint(c, 3, &g.Revision)
-	if c.Reading() {
-		*g = *newCategory(g.ID, g.Info, g.Revision)
-	}
 }
 
-// covers reports whether p is inside the category: allowed and not denied (rule R1, deny wins).
-func (g *category) covers(p event.Principal) bool { return g.allowed.has(p) && !g.denied.has(p) }
+// covers reports whether p, which in contain, is inside the category: allowed and not denied (rule R1, deny wins).
+func (g *category) covers(p event.Principal, in []directory.Ref) bool {
+	return g.allowed.has(p, in) && !g.denied.has(p, in)
+}
 
 // tally is what changes with every message and session, kept apart from the room so that a post saves few bytes.
 type tally struct {
@@ -100,10 +101,8 @@ func grantsByPrincipal(a, b *grant) bool {
 }
 
 func (s *State) indexGrant(g *grant) {
-	if had := s.grantsOf.Set(g); !had && isGroup(g.principal) {
-		n, _ := s.groupGrants.Get(g.room)
-		s.groupGrants.Set(g.room, n+1)
-	}
+	s.grantsOf.Set(g)
+	s.share(g.room, g.principal, g.role)
 }
 
 // shareGrant lets a grant share the texts of the rows it speaks of.
@@ -111,7 +110,7 @@ func (s *State) shareGrant(g *grant) {
 	if r := s.rooms.Get(g.room); r != nil {
 		g.room = r.ID
 	}
-	if u := s.users.Get(g.principal); u != nil {
+	if u := s.dir.User(g.principal); u != nil {
 		g.principal = u.URI
 	}
 }
@@ -129,12 +128,20 @@ func (s *State) setRole(save Saver, room event.RoomID, p event.Principal, role e
 		return
 	}
 	s.grants.Drop(save, g)
-	if s.grantsOf.Remove(g) && isGroup(p) {
-		if n, _ := s.groupGrants.Get(room); n > 1 {
-			s.groupGrants.Set(room, n-1)
-		} else {
-			s.groupGrants.Delete(room)
-		}
+	s.grantsOf.Remove(g)
+	s.share(room, p, 0)
+}
+
+// share notes the roles of a principal that stands for more than one user.
+func (s *State) share(room event.RoomID, p event.Principal, role event.Role) {
+	if !directory.IsCollective(p) {
+		return
+	}
+	list, _ := s.shared.Get(room)
+	if list = withShared(list, s.dir.Intern(p), role); len(list) > 0 {
+		s.shared.Set(room, list)
+	} else {
+		s.shared.Delete(room)
 	}
 }
 
@@ -215,12 +222,12 @@ func (s *State) Access(room event.RoomID) iter.Seq[event.Access] {
 	}
 }
 
-// RoomsOf returns the rooms that a user sees and in which he has one of the roles, by id: his own, his domain's and
-// everyone's.
+// RoomsOf returns the rooms that a user sees and in which he has one of the roles, by id: his own, and those of the
+// principals that contain him.
 func (s *State) RoomsOf(by event.Principal, role event.Role) iter.Seq[Room] {
 	return func(yield func(Room) bool) {
 		var ids []event.RoomID
-		for _, p := range identities(by) {
+		for _, p := range s.dir.Containing(by) {
 			s.grantsOf.From(&grant{principal: p}, func(g *grant) bool {
 				if g.principal != p {
 					return false

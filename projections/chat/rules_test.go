@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
 // A room is quiet above 75 users and speaks again below 60 (80 %): endpoints do not count, users do.
@@ -150,7 +151,7 @@ func TestSecrets(t *testing.T) {
 	if err := p.s.Fold(e, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := p.s.User(u); !secretIsZero(&got.Secret) {
+	if got, _ := p.s.User(u); !directory.NoSecret(&got.Secret) {
 		t.Fatalf("after an erased change the secret is %v", got.Secret)
 	}
 }

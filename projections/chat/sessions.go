@@ -63,7 +63,7 @@ func (s *State) shareSession(x *Session) {
 	if r := s.rooms.Get(x.Room); r != nil {
 		x.Room = r.ID
 	}
-	if u := s.users.Get(x.User); u != nil {
+	if u := s.dir.User(x.User); u != nil {
 		x.User = u.URI
 	}
 	if n := s.nodes.Get(x.Node); n != nil {

@@ -9,16 +9,12 @@ import (
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 	"parley/projections/chat/table"
 )
 
 // User is an account.
-type User struct {
-	URI      event.Principal
-	Info     event.UserInfo
-	Secret   event.Secret
-	Revision event.Offset
-}
+type User = directory.User
 
 // Category is a category with its fields.
 type Category struct {
@@ -115,7 +111,7 @@ const (
 type State struct {
 	head head
 
-	users      table.Keyed[event.Principal, User]
+	dir        *directory.Directory // accounts, groups and units
 	categories table.Keyed[event.CategoryID, category]
 	rooms      table.Keyed[event.RoomID, Room]
 	tallies    table.Keyed[event.RoomID, tally]
@@ -129,10 +125,10 @@ type State struct {
 	// Derived from the tables above by reindex: neither saved nor hashed.
 	roomNames     *btree.Map[string, event.RoomID]
 	categoryNames *btree.Map[string, event.CategoryID]
-	grantsOf      table.Index[grant]            // by principal
-	groupGrants   *btree.Map[event.RoomID, int] // how many grants of a room go to more than one user
-	sessionsOf    table.Index[Session]          // by user
-	sessionsOn    table.Index[Session]          // by node
+	grantsOf      table.Index[grant]                      // by principal
+	shared        *btree.Map[event.RoomID, []sharedGrant] // the grants of a room that go to more than one user
+	sessionsOf    table.Index[Session]                    // by user
+	sessionsOn    table.Index[Session]                    // by node
 	due           *btree.Map[event.Offset, commandKey]
 	memory        int        // commands remembered at most: MaxRemembered but for tests
 	oldest        event.Time // of the remembered commands; meaningless when there is none
@@ -162,7 +158,7 @@ func (h *head) code(c *event.Coder) {
 // NewState returns the state before the first event.
 func NewState() *State {
 	return &State{
-		users:      table.NewKeyed(rowUser, skipScheme, func(u *User) event.Principal { return u.URI }, (*User).code),
+		dir:        directory.New(rowUser, rowGroup, rowUnit, rowMember),
 		categories: table.NewKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code),
 		rooms:      table.NewKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code),
 		tallies:    table.NewKeyed(rowTally, 0, func(t *tally) event.RoomID { return t.room }, (*tally).code),
@@ -177,7 +173,7 @@ func NewState() *State {
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
 		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
-		groupGrants:   btree.NewMap[event.RoomID, int](0),
+		shared:        btree.NewMap[event.RoomID, []sharedGrant](0),
 		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
 		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
 		due:           btree.NewMap[event.Offset, commandKey](0),
@@ -188,7 +184,7 @@ func NewState() *State {
 // Clone returns an independent copy in O(1). Only the goroutine that folds s may call it.
 func (s *State) Clone() *State {
 	c := *s
-	c.users = s.users.Copy()
+	c.dir = s.dir.Copy()
 	c.categories = s.categories.Copy()
 	c.rooms = s.rooms.Copy()
 	c.tallies = s.tallies.Copy()
@@ -201,7 +197,7 @@ func (s *State) Clone() *State {
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
 	c.grantsOf = s.grantsOf.Copy()
-	c.groupGrants = s.groupGrants.Copy()
+	c.shared = s.shared.Copy()
 	c.sessionsOf = s.sessionsOf.Copy()
 	c.sessionsOn = s.sessionsOn.Copy()
 	c.due = s.due.Copy()
@@ -230,10 +226,18 @@ func (s *State) Domain() string { return s.head.domain }
 func (s *State) PoolURI() string { return s.head.poolURI }
 
 // User returns an account.
-func (s *State) User(p event.Principal) (User, bool) { return s.users.Value(p) }
+func (s *State) User(p event.Principal) (User, bool) {
+	if u := s.dir.User(p); u != nil {
+		return *u, true
+	}
+	return User{}, false
+}
 
 // Users returns all accounts, by URI.
-func (s *State) Users() iter.Seq[User] { return s.users.All() }
+func (s *State) Users() iter.Seq[User] { return s.dir.Users() }
+
+// Directory returns the accounts, groups and units, for questions only: whoever folds into it folds into the state.
+func (s *State) Directory() *directory.Directory { return s.dir }
 
 // Node returns a node that has started at least once.
 func (s *State) Node(id event.NodeID) (Node, bool) { return s.nodes.Value(id) }

@@ -27,14 +27,20 @@ const (
 	rowNode     byte = 9
 	rowFeed     byte = 10
 	rowSeen     byte = 11
+	rowGroup    byte = 12
+	rowUnit     byte = 13
+	rowMember   byte = 14
+
+	rowLast = rowMember
 )
 
 const skipScheme = len("sip:") // every user has it
 
 // tables returns what is saved and hashed, in the order of the prefixes.
 func (s *State) tables() map[byte]table.Rows {
+	users, groups, units, members := s.dir.Rows()
 	return map[byte]table.Rows{
-		rowHead: (*headTable)(s), rowUser: &s.users, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
+		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
 		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: &s.feeds,
 		rowSeen: (*seenTable)(s),
 	}
@@ -44,7 +50,7 @@ func (s *State) tables() map[byte]table.Rows {
 func (s *State) rows() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		tables := s.tables()
-		for p := rowHead; p <= rowSeen; p++ {
+		for p := rowHead; p <= rowLast; p++ {
 			if !tables[p].Each(yield) {
 				return
 			}
@@ -72,8 +78,7 @@ func (s *State) Load(rows iter.Seq2[[]byte, []byte]) error {
 	if n > 0 && s.head.offset == 0 {
 		return fmt.Errorf("load %d state rows: the row that says at which offset is missing: %w", n, event.ErrCorrupt)
 	}
-	s.reindex()
-	return nil
+	return s.reindex()
 }
 
 // Hash returns SHA-256 over all content in key order, each key and value preceded by its length: equal on every
@@ -111,12 +116,16 @@ func (t *headTable) Each(yield func(key, value []byte) bool) bool {
 }
 
 // reindex builds everything that is derived, and lets rows share the texts they have in common.
-func (s *State) reindex() {
+func (s *State) reindex() error {
+	if err := s.dir.Link(); err != nil {
+		return fmt.Errorf("load the directory: %w", err)
+	}
 	s.rooms.Scan(func(r *Room) bool {
 		s.roomNames.Set(foldName(r.Info.Name), r.ID)
 		return true
 	})
 	s.categories.Scan(func(g *category) bool {
+		*g = *newCategory(g.ID, g.Info, g.Revision, s.number)
 		s.categoryNames.Set(foldName(g.Info.Name), g.ID)
 		return true
 	})
@@ -136,13 +145,7 @@ func (s *State) reindex() {
 		return true
 	})
 	s.noteOldest()
-}
-
-func (u *User) code(c *event.Coder) {
-	event.Str(c, 1, &u.URI)
-	c.Sub(2, u.Info.Code)
-	c.Sub(3, u.Secret.Code)
-	event.Uint(c, 4, &u.Revision)
+	return nil
 }
 
 func (r *Room) code(c *event.Coder) {
