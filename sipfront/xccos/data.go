@@ -124,29 +124,31 @@ func (f *FIB) code(c *xmlcode.Coder) {
 // ChanIB is a room information block. Commands about a room that exists fill in URI; cmd:chancreate what the room is
 // to be; cmd:chanmodify URI and what is to change.
 type ChanIB struct {
-	URI                        string
-	Name                       string
-	Description                string
-	Topic                      string // first generation only
-	Parent                     string // category URI
-	Behavior                   string // BehaviorNormal, BehaviorAuditorium
-	Disabled                   string // "true", "false" or not said
-	FileStore                  string
-	Permissions                string // the caller's mask in this room, decimal; in rpl:getnode
-	Revision                   uint64 // raised with every change; in cmd:chanmodify the one that the change is made to, 0: any
-	AddIn, AddInName, AddInURL string // GUID
-	Total                      uint64 // messages that match a history query, Posts being some of them
-	Exceeded                   bool   // Posts ends at the server's limit
+	URI                 string
+	Name                string
+	Description         string
+	Topic               string // first generation only
+	Parent              string // category URI
+	Behavior            string // BehaviorNormal, BehaviorAuditorium
+	Disabled            string // "true", "false" or not said
+	FileStore           string
+	AddIn               string // GUID
+	AddInName, AddInURL string
+	Permissions         string // the caller's mask in this room, decimal; in rpl:getnode
+	Revision            uint64 // raised with every change; in cmd:chanmodify the one that the change is made to, 0: any
+	Total               uint64 // messages that match a history query, Posts being some of them
+	Exceeded            bool   // Posts ends at the server's limit
 	// ClearDescription and ClearAddIn say that cmd:chanmodify empties the field, which absence does not.
 	ClearDescription, ClearAddIn bool
 	Access                       []AIB
 	Users                        []UIB // who left (ntc:part), was put out (ntc:kick), or is there (rpl:getusers)
 	Audit                        *Audit
-	Posts                        []Post // history; in ntc:msgdelete those that were replaced
+	Posts                        []Post // history
 	Info                         []Prop
 	Props                        []Prop
 	Roles                        []Role
 	Removed                      []MsgID // in ntc:msgdelete
+	Replacement                  string  // in ntc:msgdelete: the text that stands in their place now; empty: none does
 }
 
 func (r *ChanIB) code(c *xmlcode.Coder) {
@@ -155,7 +157,7 @@ func (r *ChanIB) code(c *xmlcode.Coder) {
 		c.Full("name", sipeSearch, &r.Name)
 		c.Full("description", sipeSearch, &r.Description)
 		c.Str("uri", sipeSearch, &r.URI)
-	case rplGetInv:
+	case rplGetInv, rplChanCreate: // SfBServerEnforcer CSIPParser.cs fails on the latter without a description
 		c.Str("uri", sipeJoin, &r.URI)
 		c.Str("name", sipeJoin, &r.Name)
 		c.Full("description", sipeSearch, &r.Description)
@@ -184,6 +186,7 @@ func (r *ChanIB) code(c *xmlcode.Coder) {
 	xmlcode.Many(c, "prop", sipeSearch, &r.Props, (*Prop).code)
 	xmlcode.Many(c, "role", ours, &r.Roles, (*Role).code)
 	xmlcode.Many(c, "msgid", recalled, &r.Removed, (*MsgID).code)
+	c.Leaf("chat", ours, &r.Replacement, xmlcode.InChat, false)
 }
 
 // clearable visits an attribute that cmd:chanmodify empties by saying it empty.

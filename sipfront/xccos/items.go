@@ -51,8 +51,9 @@ const (
 	NtcInvite      = "ntc:invite"
 	NtcMsgDelete   = "ntc:msgdelete"
 
-	rplChanSrch = "rpl:chansrch"
-	rplGetInv   = "rpl:getinv"
+	rplChanSrch   = "rpl:chansrch"
+	rplGetInv     = "rpl:getinv"
+	rplChanCreate = "rpl:chancreate"
 )
 
 // Right is what the sender of a command must hold, beyond being signed in and enabled for persistent chat.

@@ -32,7 +32,7 @@
 //	ntc:chanmodify               Chans[0], whole
 //	ntc:chandisable, chandelete  Chans[0].URI
 //	ntc:invite                   Invites
-//	ntc:msgdelete                Chans[0].URI with Removed and Posts (replaced), or Context.Date.To (cleared)
+//	ntc:msgdelete                Chans[0].URI with Removed and Replacement, or Context.Date.To (cleared up to then)
 //
 // The package does not know rooms or rights, and it does not check that an author is who he says he is.
 package xccos
@@ -216,19 +216,17 @@ func kindOf(t *xmltree.Tree, n xmltree.Node) Kind {
 // head reads what is needed to answer an item at all, so a fault here refuses the body.
 func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
 	id, _ := t.Attr(n, "id")
+	id = strings.ToLower(id)
 	switch {
 	case it.Kind == GrpChat:
-		it.ID = IDGrpChat
+		id = IDGrpChat
 	case id == "":
 		return xmltree.Malformed("%s without an id", it.Kind)
 	case len(id) > maxID:
 		return xmltree.Malformed("id of a %s is longer than %d bytes", it.Kind, maxID)
 	}
-	if it.Kind != GrpChat {
-		name := strings.ToLower(id)
-		if it.ID = canonical(name); it.ID != name {
-			it.alias = name
-		}
+	if it.ID = canonical(id); it.ID != id {
+		it.alias = id
 	}
 	if seq, ok := t.Attr(n, "seqid"); ok {
 		it.Seq = seq

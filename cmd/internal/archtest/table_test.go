@@ -85,6 +85,7 @@ var table = []row{
 
 	{pkg: "sipfront/xccos/xmltree", pure: true},
 	{pkg: "sipfront/xccos/xmlcode", pure: true, may: []string{"sipfront/xccos/xmltree"}},
+	{pkg: "sipfront/xccos/content", pure: true, may: []string{"log/event"}},
 	{pkg: "sipfront/xccos", pure: true, may: []string{"sipfront/xccos/xmltree", "sipfront/xccos/xmlcode", "projections/chat", "log/event"}},
 	{pkg: "sipfront/flow", libs: []string{sipgo}, never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
 	{pkg: "sipfront/udp", may: []string{"sipfront/flow"}, libs: []string{sipgo},
