@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"parley/log/event"
+	"parley/projections/chat/roles"
 )
 
 // Command is a wish. Decide turns it into events or refuses it. A command travels between nodes as bytes, in the
@@ -21,6 +22,7 @@ type Origin struct {
 	Incarnation event.Incarnation
 	ID          event.CommandID // identity for retries; zero: the command is idempotent by itself or never retried
 	Trusted     bool            // the administrator or the pool itself: no room rights are asked for
+	Roles       roles.Set       // with Trusted: what the administrator may do; 0: everything, as the pool itself
 }
 
 func (o *Origin) code(c *event.Coder) {
@@ -30,6 +32,7 @@ func (o *Origin) code(c *event.Coder) {
 	event.Uint(c, 4, &o.Incarnation)
 	c.Fixed(5, o.ID[:])
 	c.Bool(6, &o.Trusted)
+	event.Uint(c, 7, &o.Roles)
 }
 
 // Request is a command with its origin: what is queued, forwarded and decided.
@@ -51,17 +54,25 @@ type (
 		Rooms  []event.RoomID
 		Reason event.PartReason
 	}
-	// Post puts a message into a room. Line ends are LF.
+	// Post puts a message into a room. Line ends are LF. A story has a title and the limit of stories. Links are those
+	// that Text holds, as the codec of the wire found them: files need a category that lets files in.
 	Post struct {
 		Room  event.RoomID
 		Text  string
 		RTF   string
 		Alert bool
+		Story bool
+		Title string
+		Links []event.Link
 	}
-	// ReadHistory asks for the last messages of a room. Last 0 means the default.
+	// ReadHistory asks for messages of a room: the last ones, how many the configuration says when Last is 0; or, with
+	// UpTo, those from the id From on, at most Last and none above UpTo. Whoever asks by time finds the ids in the
+	// history first. Result.First and Result.Last are the ids to show.
 	ReadHistory struct {
 		Room event.RoomID
 		Last uint64
+		From uint64
+		UpTo uint64
 	}
 	// PublishSetting stores a presence publication of By. Setting.Version is the version the client last saw.
 	PublishSetting struct{ Setting event.Setting }
@@ -156,6 +167,16 @@ var commands = map[uint16]func() Command{
 	34: func() Command { return new(ChangeGroup) }, 35: func() Command { return new(RemoveGroup) },
 	36: func() Command { return new(CreateUnit) }, 37: func() Command { return new(ChangeUnit) },
 	38: func() Command { return new(RemoveUnit) }, 39: func() Command { return new(ImportDirectory) },
+	7: func() Command { return new(ReadInvitations) }, 8: func() Command { return new(SearchMessages) },
+	26: func() Command { return new(CreateAddIn) }, 27: func() Command { return new(ChangeAddIn) },
+	28: func() Command { return new(RemoveAddIn) }, 40: func() Command { return new(RemoveMessages) },
+	41: func() Command { return new(ClearRoom) }, 60: func() Command { return new(SetPolicy) },
+	61: func() Command { return new(RemovePolicy) }, 62: func() Command { return new(GrantPolicy) },
+	63: func() Command { return new(SetConfiguration) }, 64: func() Command { return new(RemoveConfiguration) },
+	65: func() Command { return new(SetCompliance) }, 66: func() Command { return new(RemoveCompliance) },
+	67: func() Command { return new(ChangeAdmin) }, 68: func() Command { return new(SetEndpoint) },
+	69: func() Command { return new(RemoveEndpoint) }, 70: func() Command { return new(SetActiveServers) },
+	71: func() Command { return new(PlacePool) },
 	50: func() Command { return new(ClaimFeed) },
 	51: func() Command { return new(CutFeed) }, 52: func() Command { return new(ReceiptFeed) },
 }
@@ -213,10 +234,18 @@ func (m *Post) Code(c *event.Coder) {
 	event.Str(c, 2, &m.Text)
 	event.Str(c, 3, &m.RTF)
 	c.Bool(4, &m.Alert)
+	c.Bool(5, &m.Story)
+	event.Str(c, 6, &m.Title)
+	event.Subs(c, 7, &m.Links, (*event.Link).Code)
 }
 
 // Code visits the fields.
-func (m *ReadHistory) Code(c *event.Coder) { event.Str(c, 1, &m.Room); event.Uint(c, 2, &m.Last) }
+func (m *ReadHistory) Code(c *event.Coder) {
+	event.Str(c, 1, &m.Room)
+	event.Uint(c, 2, &m.Last)
+	event.Uint(c, 3, &m.From)
+	event.Uint(c, 4, &m.UpTo)
+}
 
 // Code visits the fields.
 func (m *PublishSetting) Code(c *event.Coder) { c.Sub(1, m.Setting.Code) }
@@ -318,6 +347,7 @@ type Result struct {
 	Group     event.GroupID
 	Unit      event.UnitID
 	Changed   uint64 // rows of an import that changed something
+	AddIn     event.AddInID
 }
 
 // Code visits the fields.
@@ -335,6 +365,7 @@ func (r *Result) Code(c *event.Coder) {
 	event.Str(c, 11, &r.Group)
 	event.Str(c, 12, &r.Unit)
 	event.Uint(c, 13, &r.Changed)
+	event.Str(c, 14, &r.AddIn)
 }
 
 // Outcome is the committed end of a command.

@@ -30,6 +30,12 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 	if again, ok := s.recall(&r); ok {
 		return again, nil
 	}
+	if r.Command == nil {
+		return Decision{}, Refuse(CodeUnsupported, "no command")
+	}
+	if err := entitled(&r); err != nil {
+		return Decision{}, err
+	}
 	d := &decider{s: s, env: env, Origin: r.Origin}
 	switch c := r.Command.(type) {
 	case *Join:
@@ -48,13 +54,6 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 		return d.createRoom(c)
 	case *ChangeRoom:
 		return d.changeRoom(c)
-	case nil:
-		return Decision{}, Refuse(CodeUnsupported, "no command")
-	}
-	if !r.Trusted {
-		return Decision{}, Refuse(CodeForbidden, "%s may not administer the pool", r.By)
-	}
-	switch c := r.Command.(type) {
 	case *FormPool:
 		return d.formPool(c)
 	case *StartNode:

@@ -1,6 +1,3 @@
-// Package chat holds the rules: what state the pool's rooms are in, how an event changes it (Fold), and which
-// events a command leads to (Decide). It is pure: no clock, no random source, no I/O, no logging; every fact from
-// outside is an argument.
 package chat
 
 import (

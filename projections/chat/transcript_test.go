@@ -267,7 +267,7 @@ func (x *transcript) run(line string) error {
 	}
 	if err != nil {
 		f := AsRefusal(err)
-		x.print("refused %s: %s%s", f.Code, f.Text, fields(" ", reflect.ValueOf(d.Result)))
+		x.print("refused %s: %s%s", why(f), f.Text, fields(" ", reflect.ValueOf(d.Result)))
 		return nil
 	}
 	for _, e := range envelopes {
@@ -278,13 +278,22 @@ func (x *transcript) run(line string) error {
 		x.print("no event")
 	}
 	for _, f := range d.Result.Refused {
-		x.print("refused %s: %s", f.Code, f.Text)
+		x.print("refused %s: %s", why(&f), f.Text)
 	}
 	d.Result.Refused = nil
 	if r := fields(" ", reflect.ValueOf(d.Result)); r != "" {
 		x.print("result%s", r)
 	}
 	return nil
+}
+
+// why prints the class of a refusal, the rule and whom it is about.
+func why(f *Refusal) string {
+	about := strings.Trim(f.Rule+" "+string(f.Principal), " ")
+	if about == "" {
+		return string(f.Code)
+	}
+	return fmt.Sprintf("%s (%s)", f.Code, about)
 }
 
 // fields prints what is not zero.

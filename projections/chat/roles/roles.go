@@ -179,7 +179,7 @@ func (s Set) May(a Action) bool { return slices.ContainsFunc(For(a), s.Has) }
 func Denial(a Action) string {
 	switch {
 	case a == PoolItself || a == ActAsUser:
-		return fmt.Sprintf("%s is for the pool itself, no role of an administrator allows it", a)
+		return fmt.Sprintf("%s is for the pool itself and no administrator", a)
 	case !a.Known():
 		return fmt.Sprintf("%s is not an action that anybody may do", a)
 	}
