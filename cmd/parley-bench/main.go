@@ -161,9 +161,9 @@ func (o *options) defaults(short bool) {
 	}
 	set(&o.members, 1000, 1000)
 	set(&o.posts, 40, 10)
-	set(&o.events, 1_000_000, 100_000)
+	set(&o.events, 1_000_000, 1_000_000)
 	set(&o.storm, 1000, 300)
-	set(&o.idle, 5000, 1000)
+	set(&o.idle, 5000, 5000)
 	set(&o.readers, 60, 60) // with the stalled ones below the participant update limit, so that the room is told who leaves
 	set(&o.stream, 800, 600)
 }
