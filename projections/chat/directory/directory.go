@@ -143,16 +143,17 @@ func (d *Directory) Counts() (users, groups, units int) {
 }
 
 // Exists reports whether the principal stands for somebody the directory knows. Domains and everyone always do.
-func (d *Directory) Exists(p event.Principal) bool { return exists(d, p) }
+func (d *Directory) Exists(p event.Principal) bool { return Known(d, p) }
 
-// lookup is what Directory and Plan have in common.
-type lookup interface {
+// Lookup finds what there is, or is going to be.
+type Lookup interface {
 	User(event.Principal) *User
 	Group(event.GroupID) *Group
 	Unit(event.UnitID) *Unit
 }
 
-func exists(l lookup, p event.Principal) bool {
+// Known reports whether a principal stands for somebody. Domains and everyone always do.
+func Known(l Lookup, p event.Principal) bool {
 	if id, ok := p.Group(); ok {
 		return l.Group(id) != nil
 	}
@@ -180,15 +181,9 @@ func (d *Directory) membersOf(r Ref, yield func(event.Principal) bool) {
 
 // MemberOf returns the groups that an account or a group is a direct member of, by principal.
 func (d *Directory) MemberOf(p event.Principal) []event.Principal {
-	var in []Ref
-	if u := d.users.Get(p); u != nil {
-		in = u.in
-	} else if n := d.node(p); n != nil {
-		in = n.in
-	}
 	var out []event.Principal
-	for _, r := range in {
-		if n, _ := d.nodes.Get(r); isGroup(n.principal) {
+	for _, r := range d.In(p) {
+		if n, _ := d.nodes.Get(r); IsGroup(n.principal) {
 			out = append(out, n.principal)
 		}
 	}
@@ -204,7 +199,8 @@ func (d *Directory) node(p event.Principal) *node {
 	return nil
 }
 
-func isGroup(p event.Principal) bool {
+// IsGroup reports whether a principal stands for a group.
+func IsGroup(p event.Principal) bool {
 	_, ok := p.Group()
 	return ok
 }
@@ -217,7 +213,7 @@ func isUnit(p event.Principal) bool {
 // IsCollective reports whether a principal stands for more than one user.
 func IsCollective(p event.Principal) bool {
 	_, domain := p.Domain()
-	return p == event.Everyone || domain || isGroup(p) || isUnit(p)
+	return p == event.Everyone || domain || IsGroup(p) || isUnit(p)
 }
 
 // Domain returns the domain of a SIP address, "" for other principals.
@@ -227,9 +223,6 @@ func Domain(p event.Principal) string {
 	}
 	return ""
 }
-
-// Find returns the number of a principal, if it has one.
-func (d *Directory) Find(p event.Principal) (Ref, bool) { return d.refs.Get(p) }
 
 // Intern returns the number of a principal that stands for more than one user, and gives it one if it has none yet.
 // Only the goroutine that folds may call it: Find is for everybody else.
@@ -325,7 +318,7 @@ func (d *Directory) UsersIn(p event.Principal) iter.Seq[*User] {
 		for _, b := range below {
 			more := true
 			d.membersOf(b, func(who event.Principal) bool {
-				if isGroup(who) || len(below) > 1 && seen[who] {
+				if IsGroup(who) || len(below) > 1 && seen[who] {
 					return true
 				}
 				if len(below) > 1 {
@@ -388,12 +381,12 @@ func (d *Directory) setIn(r Ref, in []Ref) {
 	old, _ := d.nodes.Get(r)
 	for _, p := range old.in {
 		if !slices.Contains(in, p) {
-			d.changeKids(p, without, r)
+			d.changeKids(p, Without, r)
 		}
 	}
 	for _, p := range in {
 		if !slices.Contains(old.in, p) {
-			d.changeKids(p, with, r)
+			d.changeKids(p, With, r)
 		}
 	}
 	n, _ := d.nodes.Get(r) // it may be its own kid
@@ -415,36 +408,11 @@ func (d *Directory) changeKids(r Ref, change func([]Ref, Ref) []Ref, kid Ref) {
 	d.nodes.Set(r, &c)
 }
 
-// with returns a list in ascending order with one more.
-func with(list []Ref, r Ref) []Ref {
-	i, has := slices.BinarySearch(list, r)
-	if has {
-		return list
-	}
-	out := make([]Ref, len(list)+1)
-	copy(out, list[:i])
-	out[i] = r
-	copy(out[i+1:], list[i:])
-	return out
-}
-
-// without returns a list in ascending order with one less.
-func without(list []Ref, r Ref) []Ref {
-	i, has := slices.BinarySearch(list, r)
-	if !has {
-		return list
-	}
-	if len(list) == 1 {
-		return nil
-	}
-	return append(slices.Clone(list[:i]), list[i+1:]...)
-}
-
 // FoldName is the form in which names are compared.
 func FoldName(name string) string { return strings.ToLower(name) }
 
-// placeName is the key of a relative name in a unit.
-func placeName(unit event.UnitID, name string) string { return string(unit) + "\x00" + FoldName(name) }
+// PlaceName is the key of a relative name in a unit.
+func PlaceName(unit event.UnitID, name string) string { return string(unit) + "\x00" + FoldName(name) }
 
 // GroupByName returns the group of a name, compared without case, or nil.
 func (d *Directory) GroupByName(name string) *Group {
@@ -457,7 +425,7 @@ func (d *Directory) GroupByName(name string) *Group {
 
 // UnitByName returns the unit of a name in a parent ("": at the top), compared without case, or nil.
 func (d *Directory) UnitByName(parent event.UnitID, name string) *Unit {
-	id, ok := d.unitNames.Get(placeName(parent, name))
+	id, ok := d.unitNames.Get(PlaceName(parent, name))
 	if !ok {
 		return nil
 	}
@@ -466,12 +434,6 @@ func (d *Directory) UnitByName(parent event.UnitID, name string) *Unit {
 
 // EntryByName returns the account or group of a relative name in a unit ("": at the top), or "".
 func (d *Directory) EntryByName(unit event.UnitID, name string) event.Principal {
-	p, _ := d.entryNames.Get(placeName(unit, name))
+	p, _ := d.entryNames.Get(PlaceName(unit, name))
 	return p
-}
-
-// Principal returns the principal of a number that Find or Intern gave.
-func (d *Directory) Principal(r Ref) event.Principal {
-	n, _ := d.nodes.Get(r)
-	return n.principal
 }

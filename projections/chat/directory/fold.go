@@ -107,12 +107,12 @@ func (d *Directory) place(id *event.UnitID) (Ref, bool, error) {
 // move notes that somebody lives in another unit, under another relative name.
 func (d *Directory) move(p event.Principal, from, to event.UnitID, oldName, newName string) {
 	if oldName != "" && (from != to || oldName != newName) {
-		if has, _ := d.entryNames.Get(placeName(from, oldName)); has == p {
-			d.entryNames.Delete(placeName(from, oldName))
+		if has, _ := d.entryNames.Get(PlaceName(from, oldName)); has == p {
+			d.entryNames.Delete(PlaceName(from, oldName))
 		}
 	}
 	if newName != "" {
-		d.entryNames.Set(placeName(to, newName), p)
+		d.entryNames.Set(PlaceName(to, newName), p)
 	}
 	if from == to {
 		return
@@ -139,10 +139,10 @@ func (d *Directory) putUser(save table.Saver, old *User, u User) error {
 	}
 	if was.Info.Unit != u.Info.Unit {
 		if was.Info.Unit != "" {
-			u.in = without(u.in, d.Intern(event.UnitPrincipal(was.Info.Unit)))
+			u.in = Without(u.in, d.Intern(event.UnitPrincipal(was.Info.Unit)))
 		}
 		if lives {
-			u.in = with(u.in, unit)
+			u.in = With(u.in, unit)
 		}
 	}
 	d.move(u.URI, was.Info.Unit, u.Info.Unit, was.Info.Name, u.Info.Name)
@@ -169,7 +169,7 @@ func (d *Directory) putGroup(save table.Saver, old *Group, g Group, added, remov
 	}
 	p := event.GroupPrincipal(g.ID)
 	for _, m := range slices.Concat(added, removed) {
-		if IsCollective(m) && !isGroup(m) || m != p && !d.Exists(m) {
+		if IsCollective(m) && !IsGroup(m) || m != p && !d.Exists(m) {
 			return fmt.Errorf("member %s of group %s is no user and no group", m, g.ID)
 		}
 	}
@@ -203,13 +203,13 @@ func (d *Directory) addMember(save table.Saver, group, who event.Principal) {
 	g := d.Intern(group)
 	if u := d.users.Get(who); u != nil {
 		c := *u
-		c.in = with(u.in, g)
+		c.in = With(u.in, g)
 		d.users.Put(nil, &c) // its row says nothing of groups
 		who = u.URI
 	} else {
 		r := d.Intern(who)
 		n, _ := d.nodes.Get(r)
-		d.setIn(r, with(n.in, g))
+		d.setIn(r, With(n.in, g))
 		who = n.principal
 	}
 	if _, had := d.members.Set(member{g, who}); !had && save != nil {
@@ -228,10 +228,10 @@ func (d *Directory) dropMember(save table.Saver, group, who event.Principal) {
 	}
 	if u := d.users.Get(who); u != nil {
 		c := *u
-		c.in = without(u.in, g)
+		c.in = Without(u.in, g)
 		d.users.Put(nil, &c)
 	} else if n := d.node(who); n != nil {
-		d.setIn(d.Intern(who), without(n.in, g))
+		d.setIn(d.Intern(who), Without(n.in, g))
 	}
 }
 
@@ -268,7 +268,7 @@ func (d *Directory) putUnit(save table.Saver, old *Unit, u Unit) error {
 	if old != nil {
 		d.dropUnitName(old)
 	}
-	d.unitNames.Set(placeName(u.Info.Parent, u.Info.Name), u.ID)
+	d.unitNames.Set(PlaceName(u.Info.Parent, u.Info.Name), u.ID)
 	if n, _ := d.nodes.Get(r); !slices.Equal(n.in, in) {
 		d.setIn(r, in)
 	}
@@ -277,8 +277,8 @@ func (d *Directory) putUnit(save table.Saver, old *Unit, u Unit) error {
 }
 
 func (d *Directory) dropUnitName(u *Unit) {
-	if has, _ := d.unitNames.Get(placeName(u.Info.Parent, u.Info.Name)); has == u.ID {
-		d.unitNames.Delete(placeName(u.Info.Parent, u.Info.Name))
+	if has, _ := d.unitNames.Get(PlaceName(u.Info.Parent, u.Info.Name)); has == u.ID {
+		d.unitNames.Delete(PlaceName(u.Info.Parent, u.Info.Name))
 	}
 }
 

@@ -67,7 +67,7 @@ func (d *Directory) Link() error {
 	}
 	d.units.Scan(func(u *Unit) bool { // numbers first: parents come in no order
 		d.Intern(event.UnitPrincipal(u.ID))
-		d.unitNames.Set(placeName(u.Info.Parent, u.Info.Name), u.ID)
+		d.unitNames.Set(PlaceName(u.Info.Parent, u.Info.Name), u.ID)
 		return true
 	})
 	d.units.Scan(func(u *Unit) bool {
