@@ -46,17 +46,19 @@ func BenchmarkEncode(b *testing.B) {
 
 // TestAllocations holds the decoder to its target; the clock is left to the benchmark.
 func TestAllocations(t *testing.T) {
-	for name, body := range vectors(t, "e") {
-		if isServer(body) {
-			continue
-		}
-		raw := []byte(body)
-		if n := testing.AllocsPerRun(100, func() {
-			if _, err := Decode(raw); err != nil {
-				t.Fatal(err)
+	for _, dir := range []string{"e", "x"} {
+		for name, body := range vectors(t, dir) {
+			if isServer(body) {
+				continue
 			}
-		}); n > 40 {
-			t.Errorf("%s: %v allocations, at most 40", name, n)
+			raw := []byte(body)
+			if n := testing.AllocsPerRun(100, func() {
+				if _, err := Decode(raw); err != nil {
+					t.Fatal(err)
+				}
+			}); n > 40 {
+				t.Errorf("%s: %v allocations, at most 40", name, n)
+			}
 		}
 	}
 }

@@ -201,6 +201,8 @@ func TestStrict(t *testing.T) {
 		"too deep":             {with(`<data/>`, strings.Repeat("<a>", 31)+strings.Repeat("</a>", 31)), 400, "deeper"},
 		"too large":            {ok + strings.Repeat(" ", xmltree.MaxBytes), 413, "bytes"},
 		"too many elements":    {with(`<data/>`, strings.Repeat("<a/>", xmltree.MaxElements)), 413, "elements"},
+		"too many attributes":  {with(`<data/>`, "<data"+attributes(xmltree.MaxAttrs+1)+"/>"), 400, "attributes"},
+		"long name":            {with(`<data/>`, "<"+strings.Repeat("a", xmltree.MaxName+1)+"/>"), 400, "longer"},
 		"NUL":                  {with(`<data/>`, "<data>\x00</data>"), 400, "control"},
 		"not UTF-8":            {with(`<data/>`, "<data>\xc3</data>"), 400, "UTF-8"},
 	} {
@@ -215,6 +217,14 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+func attributes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ` a%d=""`, i)
+	}
+	return b.String()
+}
+
 // TestItemErrors: a command that lacks what it is about is refused by itself, so that it gets a correlated answer.
 func TestItemErrors(t *testing.T) {
 	cmd := func(id, data string) string {
@@ -225,27 +235,44 @@ func TestItemErrors(t *testing.T) {
 		body string
 		code int // 0: accepted
 	}{
-		"join nothing":           {cmd(CmdJoin, ""), 400},
-		"join no value":          {cmd(CmdJoin, `<chanid key="0"/>`), 400},
-		"join":                   {cmd(CmdJoin, rooms(1)), 0},
-		"join many":              {cmd(CmdBJoin, rooms(maxLists)), 0},
-		"join too many":          {cmd(CmdBJoin, rooms(maxLists+1)), 413},
-		"part nothing":           {cmd(CmdPart, ""), 400},
-		"part no uri":            {cmd(CmdPart, `<chanib/>`), 400},
-		"history of nothing":     {cmd(CmdBCContext, `<bcq/>`), 400},
-		"history of some":        {cmd(CmdBCContext, `<chanib uri="u"/><bcq><last cnt="some"/></bcq>`), 400},
-		"history of less than 0": {cmd(CmdBCContext, `<chanib uri="u"/><bcq><last cnt="-1"/></bcq>`), 400},
-		"search nothing":         {cmd(CmdChanSrch, ""), 400},
-		"pref without label":     {cmd(CmdGetPref, `<pref seqid="1"/>`), 400},
-		"setpref without":        {cmd(CmdSetPref, ``), 400},
-		"token for no file":      {cmd(CmdGetFUTok, `<ftdb channelUri="u"/>`), 400},
-		"token for no room":      {cmd(CmdGetFDTok, `<ftdb fileUrl="u"/>`), 400},
-		"invitations":            {cmd(CmdGetInv, ``), 0},
-		"server information":     {cmd(CmdGetServerInfo, ``), 0},
-		"post without a room":    {post(`author="a" ts="t"`, `<chat>x</chat>`), 400},
-		"post without an author": {post(`chanUri="u" ts="t"`, `<chat>x</chat>`), 400},
-		"post without a time":    {post(`chanUri="u" author="a"`, `<chat>x</chat>`), 400},
-		"post without text":      {post(`chanUri="u" author="a" ts="t"`, ``), 400},
+		"join nothing":                  {cmd(CmdJoin, ""), 400},
+		"join no value":                 {cmd(CmdJoin, `<chanid key="0"/>`), 400},
+		"join":                          {cmd(CmdJoin, rooms(1)), 0},
+		"join many":                     {cmd(CmdBJoin, rooms(maxLists)), 0},
+		"join too many":                 {cmd(CmdBJoin, rooms(maxLists+1)), 413},
+		"part nothing":                  {cmd(CmdPart, ""), 400},
+		"part no uri":                   {cmd(CmdPart, `<chanib/>`), 400},
+		"history of nothing":            {cmd(CmdBCContext, `<bcq/>`), 400},
+		"history of some":               {cmd(CmdBCContext, `<chanib uri="u"/><bcq><last cnt="some"/></bcq>`), 400},
+		"history of less than 0":        {cmd(CmdBCContext, `<chanib uri="u"/><bcq><last cnt="-1"/></bcq>`), 400},
+		"search nothing":                {cmd(CmdChanSrch, ""), 400},
+		"pref without label":            {cmd(CmdGetPref, `<pref seqid="1"/>`), 400},
+		"setpref without":               {cmd(CmdSetPref, ``), 400},
+		"token for no file":             {cmd(CmdGetFUTok, `<ftdb channelUri="u"/>`), 400},
+		"token for no room":             {cmd(CmdGetFDTok, `<ftdb fileUrl="u"/>`), 400},
+		"history of a room and nothing": {cmd(CmdBCByDate, `<chanib uri="u"/><chanib/><bcq><date/></bcq>`), 400},
+		"history without a date":        {cmd(CmdBCByDate, `<chanib uri="u"/><bcq/>`), 400},
+		"history without a message":     {cmd(CmdBCByMsg, `<chanib uri="u"/><bcq><date/></bcq>`), 400},
+		"search for nothing":            {cmd(CmdBCSearch, `<chanib uri="u"/><bcq><limit cnt="1"/></bcq>`), 400},
+		"search for an author":          {cmd(CmdBCSearch, `<chanib uri="u"/><bcq><author uri="a"/></bcq>`), 0},
+		"search for words":              {cmd(CmdBCSearch, `<chanib uri="u"/><bcq><text>x</text></bcq>`), 0},
+		"details of nothing":            {cmd(CmdGetNode, `<chanib/><nodeib/>`), 400},
+		"details by alias":              {cmd("cmd:getchan", `<chanib/>`), 400},
+		"details of a category":         {cmd(CmdGetNode, `<catib uri="c"/>`), 0},
+		"create without a name":         {cmd(CmdChanCreate, `<chanib parent="c"/>`), 400},
+		"create without a category":     {cmd(CmdChanCreate, `<chanib name="n"/>`), 400},
+		"create":                        {cmd(CmdChanCreate, `<chanib name="n" parent="c"><role type="member"><uib uri="u"/></role></chanib>`), 0},
+		"create with odd role":          {cmd(CmdChanCreate, `<chanib name="n" parent="c"><role type="king"/></chanib>`), 400},
+		"change with odd op":            {cmd(CmdChanModify, `<chanib uri="u"><role type="MEMBER" op="maybe"/></chanib>`), 400},
+		"change of nobody's role":       {cmd(CmdChanModify, `<chanib uri="u"><role type="MEMBER" op="add"><uib/></role></chanib>`), 400},
+		"change to an odd revision":     {cmd(CmdChanModify, `<chanib uri="u" revision="last"/>`), 400},
+		"people without an address":     {cmd(CmdGetPrincipals, `<uib uri="u"/><uib/>`), 400},
+		"invitations":                   {cmd(CmdGetInv, ``), 0},
+		"server information":            {cmd(CmdGetServerInfo, ``), 0},
+		"post without a room":           {post(`author="a" ts="t"`, `<chat>x</chat>`), 400},
+		"post without an author":        {post(`chanUri="u" ts="t"`, `<chat>x</chat>`), 400},
+		"post without a time":           {post(`chanUri="u" author="a"`, `<chat>x</chat>`), 400},
+		"post without text":             {post(`chanUri="u" author="a" ts="t"`, ``), 400},
 	} {
 		e, err := Decode([]byte(c.body))
 		if err != nil {
@@ -261,6 +288,21 @@ func TestItemErrors(t *testing.T) {
 		}
 		if len(e.Items) > 1 && e.Items[1].Err != nil {
 			t.Errorf("%s: the next command is refused too: %v", name, e.Items[1].Err)
+		}
+	}
+}
+
+// TestNeeds: whatever a command must have, one that has nothing is refused by itself, and one that needs nothing is not.
+func TestNeeds(t *testing.T) {
+	for _, entry := range Entries() {
+		if !strings.HasPrefix(entry.ID, "cmd:") {
+			continue
+		}
+		for _, data := range []string{``, `<data/>`, `<data><bcq/></data>`} {
+			e, err := Decode([]byte(client(`<cmd id="` + entry.ID + `">` + data + `</cmd>`)))
+			if err != nil || (e.Items[0].Err != nil) != (entry.needs != 0) {
+				t.Errorf("%s with %q: %+v, %v", entry.ID, data, e, err)
+			}
 		}
 	}
 }
@@ -281,6 +323,10 @@ func TestMemory(t *testing.T) {
 		"posts":               fill(`%s`, `<grpchat/>`, maxItems),
 		"commands":            fill(`%s`, `<cmd id="c"/>`, maxItems),
 		"commands with lists": fill(`%s`, `<cmd id="c"><data>`+strings.Repeat("<uib/>", 300)+`</data></cmd>`, maxItems),
+		"roles":               fill(cmd, `<chanib>`+strings.Repeat("<role/>", 900)+`</chanib>`, 1),
+		"roles of users":      fill(cmd, `<chanib><role>`+strings.Repeat("<uib/>", 900)+`</role></chanib>`, 9),
+		"categories":          fill(cmd, `<nodeib/>`, 1000),
+		"authors":             fill(cmd, `<bcq>`+strings.Repeat("<author/>", 1000)+`</bcq>`, 1),
 		"replies":             fill(`<rpl id="r"><data>%s</data></rpl>`, `<uib/>`, 19000),
 		"references":          fill(`<grpchat chanUri="u" author="a" ts="t"><chat>%s</chat></grpchat>`, `&#13;`, 200000),
 		"CDATA":               fill(`<grpchat chanUri="u" author="a" ts="t"><chat>%s</chat></grpchat>`, "<![CDATA[\r]]>", 60000),

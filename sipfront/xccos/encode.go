@@ -1,7 +1,9 @@
 package xccos
 
 import (
+	"cmp"
 	"strconv"
+	"time"
 
 	"parley/log/event"
 	"parley/sipfront/xccos/xmlcode"
@@ -54,10 +56,8 @@ func appendEnvelope(dst []byte, head string, envID uint64, items []Item) []byte 
 	c.Client = head == clientHead
 	for i := range items {
 		it := items[i] // a copy: visiting fills in what is missing
-		kind, id := it.Kind.String(), it.name()
-		if it.Seq == "" {
-			it.Seq = "1"
-		}
+		kind, id := kindNames[it.Kind], it.name()
+		it.Seq = cmp.Or(it.Seq, "1")
 		c.Item = canonical(it.ID)
 		c.Begin(kind)
 		c.Str("id", sipeEnvelope, &id)
@@ -71,3 +71,14 @@ func appendEnvelope(dst []byte, head string, envID uint64, items []Item) []byte 
 // FormatTime returns an instant as servers write it: UTC, seven fraction digits and Z, the rest cut off (pidgin-sipe
 // sipe-groupchat.c, notes at its head).
 func FormatTime(t event.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
+
+// ParseTime reads an instant that a client sent: ISO 8601, UTC where it names no zone (as pidgin-sipe reads them), from
+// 1970 to 2261.
+func ParseTime(s string) (event.Time, bool) {
+	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil && t.Year() >= 1970 && t.Year() < 2262 {
+			return event.Time(t.UnixNano()), true
+		}
+	}
+	return 0, false
+}

@@ -172,8 +172,8 @@ func TestFormatTime(t *testing.T) {
 	}
 }
 
-// TestRespFor pins the table of digest 8.3, and that no code is forgotten.
-func TestRespFor(t *testing.T) {
+// TestResp pins the table of results, and that no code is forgotten.
+func TestResp(t *testing.T) {
 	for code, want := range map[chat.Code]int{chat.CodeInvalid: 400, chat.CodeForbidden: 403, chat.CodeNotFound: 404,
 		chat.CodeDisabled: 410, chat.CodeConflict: 409, chat.CodeNotJoined: 412, chat.CodeTooLarge: 413,
 		chat.CodeUnsupported: 501, chat.CodeStaleEpoch: 409, chat.CodeUnavailable: 503, "new": 500} {
@@ -181,4 +181,42 @@ func TestRespFor(t *testing.T) {
 			t.Errorf("%s is %d %s, want %d", code, got, text, want)
 		}
 	}
+	for rule, want := range map[string]string{"R12": "ERROR_DUPLICATE_NAME", "R13": "ERROR_DATA_COLLISION", "": "ERROR_DATA_COLLISION"} {
+		if _, got := Resp(&chat.Refusal{Code: chat.CodeConflict, Rule: rule}); got != want {
+			t.Errorf("conflict by rule %q is %s, want %s", rule, got, want)
+		}
+	}
+	if _, got := Resp(&chat.Refusal{Code: chat.CodeNotFound, Rule: "D3"}); got != "ERROR_NO_SUCH_PRINCIPAL" {
+		t.Errorf("an unknown principal is %s", got)
+	}
+}
+
+// TestParseTime: instants as clients write them, with and without a zone.
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]event.Time{
+		"2014-05-06T07:09:30Z":              1_399_360_170_000_000_000,
+		"2014-05-06T07:09:30":               1_399_360_170_000_000_000,
+		"2014-05-06T07:09:30.4810000Z":      1_399_360_170_481_000_000,
+		"2014-05-06T07:09:30.481":           1_399_360_170_481_000_000,
+		"2014-05-06T09:09:30+02:00":         1_399_360_170_000_000_000,
+		"2014-05-06":                        1_399_334_400_000_000_000,
+		"1970-01-01T00:00:00Z":              0,
+		"":                                  -1,
+		"yesterday":                         -1,
+		"2014-13-06T07:09:30Z":              -1,
+		"1969-12-31T23:59:59Z":              -1,
+		"9999-12-31T23:59:59.9999999Z":      -1,
+		"2014-05-06T07:09:30Z and the rest": -1,
+	} {
+		got, ok := ParseTime(text)
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q is %d, %v, want %d", text, got, ok, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		at := event.Time(rapid.Int64Range(0, 1<<62).Draw(t, "at"))
+		if got, ok := ParseTime(FormatTime(at)); !ok || got != at-at%100 {
+			t.Fatalf("%d is written and read as %d, %v", at, got, ok)
+		}
+	})
 }

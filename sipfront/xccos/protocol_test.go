@@ -153,11 +153,12 @@ func resultTable() string {
 	row(&b, "200", code(Success), "success", "")
 	for _, r := range results {
 		refusal := string(r.refusal)
-		if refusal == "" {
-			refusal = "anything else"
+		if r.rule != "" {
+			refusal += ", rule " + r.rule
 		}
 		row(&b, fmt.Sprint(r.code), code(r.text), r.condition, refusal)
 	}
+	row(&b, "500", code("ERROR_SERVER"), "ServerError", "anything else")
 	return b.String()
 }
 

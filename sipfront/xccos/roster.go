@@ -1,6 +1,9 @@
 package xccos
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Mask is a permission mask: the key of an AIB. Its bits are those of the content database's table of roles: 2 manage,
 // 4 create children, 7 join, 8 chat, 10 read history without joining, 11 see, 12 chat in an auditorium, 13 bypass
@@ -46,14 +49,11 @@ func (r *Roster) Add(room ChanIB, in []Occupant) {
 			r.ids[o.URI] = id
 			r.Data.Users = append(r.Data.Users, UIB{ID: id, URI: o.URI, Display: o.Display})
 		}
-		key, group := o.Mask.String(), 0
-		for group < len(room.Access) && room.Access[group].Key != key {
-			group++
-		}
-		if group == len(room.Access) {
-			room.Access = append(room.Access, AIB{Key: key, Value: id})
-		} else {
+		key := o.Mask.String()
+		if group := slices.IndexFunc(room.Access, func(a AIB) bool { return a.Key == key }); group >= 0 {
 			room.Access[group].Value += "," + id
+		} else {
+			room.Access = append(room.Access, AIB{Key: key, Value: id})
 		}
 	}
 	r.Data.Chans = append(r.Data.Chans, room)

@@ -38,6 +38,7 @@
 package xccos
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -60,14 +61,6 @@ const (
 )
 
 var kindNames = [...]string{Cmd: "cmd", Rpl: "rpl", Ntc: "ntc", GrpChat: "grpchat"}
-
-// String returns the name of the kind's element.
-func (k Kind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return ""
-}
 
 // Limits of one envelope, besides those of its XML (package xmltree).
 const (
@@ -103,12 +96,7 @@ type Item struct {
 	alias string // the name by which it came, where that is not its ID
 }
 
-func (it *Item) name() string {
-	if it.alias != "" {
-		return it.alias
-	}
-	return it.ID
-}
+func (it *Item) name() string { return cmp.Or(it.alias, it.ID) }
 
 // Ref names a command: how a reply is matched to it.
 type Ref struct {
@@ -146,26 +134,25 @@ func Decode(body []byte) (*Envelope, error) { return decode(body, false) }
 func DecodeServer(body []byte) (*Envelope, error) { return decode(body, true) }
 
 func decode(body []byte, server bool) (*Envelope, error) {
-	t, err := xmltree.Parse(body, namespace)
-	if err != nil {
-		return nil, err
-	}
 	e := new(Envelope)
-	if err := e.read(t, server); err != nil {
-		return nil, err
+	t, err := xmltree.Parse(body, namespace)
+	if err == nil {
+		err = e.read(t, server)
+	}
+	if err != nil {
+		return nil, err // not before: a nil *Error is an error that is not nil
 	}
 	return e, nil
 }
 
 func (e *Envelope) read(t *xmltree.Tree, server bool) *Error {
-	if t.Foreign(xmltree.Root) {
-		return xmltree.Malformed("root element is of another namespace")
-	}
-	if t.Local(xmltree.Root) != "xccos" {
-		return xmltree.Malformed("root element is not xccos")
-	}
 	e.EnvID, _ = t.Attr(xmltree.Root, "envid")
-	if !isNumber(e.EnvID, 64) {
+	switch {
+	case t.Foreign(xmltree.Root):
+		return xmltree.Malformed("root element is of another namespace")
+	case t.Local(xmltree.Root) != "xccos":
+		return xmltree.Malformed("root element is not xccos")
+	case !isNumber(e.EnvID, 64):
 		return xmltree.Malformed("envid is not a number below 2^64")
 	}
 	lists := maxLists
@@ -221,9 +208,9 @@ func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
 	case it.Kind == GrpChat:
 		id = IDGrpChat
 	case id == "":
-		return xmltree.Malformed("%s without an id", it.Kind)
+		return xmltree.Malformed("%s without an id", kindNames[it.Kind])
 	case len(id) > maxID:
-		return xmltree.Malformed("id of a %s is longer than %d bytes", it.Kind, maxID)
+		return xmltree.Malformed("id of a %s is longer than %d bytes", kindNames[it.Kind], maxID)
 	}
 	if it.ID = canonical(id); it.ID != id {
 		it.alias = id
@@ -232,7 +219,7 @@ func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
 		it.Seq = seq
 	}
 	if !isNumber(it.Seq, 32) {
-		return xmltree.Malformed("seqid of a %s is not a number below 2^32", it.Kind)
+		return xmltree.Malformed("seqid of a %s is not a number below 2^32", kindNames[it.Kind])
 	}
 	return nil
 }
