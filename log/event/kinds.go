@@ -45,6 +45,11 @@ const (
 	KindSettingPublished Kind = 40
 	KindSettingRemoved   Kind = 41
 
+	KindAdminRead       Kind = 42
+	KindTokenIssued     Kind = 43
+	KindTokenRevoked    Kind = 44
+	KindMessageImported Kind = 45
+
 	KindFeedClaimed Kind = 50
 	KindFeedCut     Kind = 51
 	KindFeedReceipt Kind = 52
@@ -114,6 +119,10 @@ var kinds = map[Kind]struct {
 	KindEndpointRemoved:      {"endpoint_removed", func() Event { return new(EndpointRemoved) }},
 	KindActiveServersSet:     {"active_servers_set", func() Event { return new(ActiveServersSet) }},
 	KindPoolPlaced:           {"pool_placed", func() Event { return new(PoolPlaced) }},
+	KindAdminRead:            {"admin_read", func() Event { return new(AdminRead) }},
+	KindTokenIssued:          {"token_issued", func() Event { return new(TokenIssued) }},
+	KindTokenRevoked:         {"token_revoked", func() Event { return new(TokenRevoked) }},
+	KindMessageImported:      {"message_imported", func() Event { return new(MessageImported) }},
 }
 
 // String returns the name of the kind in lower snake case, as log dump prints it.

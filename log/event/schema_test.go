@@ -77,7 +77,8 @@ func (s *schema) checkEvent(raw, body []byte, erased bool, v Envelope, whole boo
 	if body == nil || erased {
 		return nil
 	}
-	bodies := map[Kind]string{KindPosted: "PostedBody", KindMessageSearched: "QueryBody", KindMessagesRemoved: "QueryBody", KindUserCreated: "Secret", KindUserChanged: "Secret"}
+	bodies := map[Kind]string{KindPosted: "PostedBody", KindMessageSearched: "QueryBody", KindMessagesRemoved: "QueryBody", KindUserCreated: "Secret", KindUserChanged: "Secret",
+		KindAdminRead: "AdminReadBody", KindMessageImported: "PostedBody"}
 	if bodies[v.Kind()] == "" {
 		return fmt.Errorf("name the message of the body of %s here and in event.proto", v.Kind())
 	}

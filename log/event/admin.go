@@ -1,0 +1,69 @@
+package event
+
+// TokenID is the GUID of a token of an administrator, same form as RoomID. It names the token; it is not the token.
+type TokenID string
+
+// AdminRead says that the administrator Meta.By was shown what is not his own: events, messages, an export. The same
+// question of the same administrator is written down once an hour, so that a script which asks again and again, or
+// every node in turn, does not fill the log with itself.
+type AdminRead struct {
+	What   string // what kind of thing, as in the names of package projections/chat/roles: "log.read"
+	Filter string // body: the question, such as "kind=posted&room=Lobby"; it may hold words of people
+}
+
+// TokenIssued gives an administrator a token with which he may use the admin API.
+type TokenIssued struct {
+	Token       TokenID
+	Admin       Principal
+	SHA256      []byte // of the token; the token itself has 256 random bits and is written nowhere
+	Expires     Time   // 0: never
+	Description string
+}
+
+// TokenRevoked ends a token.
+type TokenRevoked struct{ Token TokenID }
+
+// MessageImported puts a message of an archive into the room Meta.Room. Author and time are what the archive says, and
+// Meta.By, who imported it, vouches for them: the envelope has the time of the import, as every event has its own.
+type MessageImported struct {
+	MessageID uint64 // as in the archive; greater than any before it in this room, perhaps with a gap
+	Author    Principal
+	PostedAt  Time
+	Alert     bool
+	Story     bool
+	Source    string // the pool it comes from
+	Text      string // body: as in Posted
+	RTF       string // body
+	Title     string // body: of a story
+	Links     []Link // body
+}
+
+func (*AdminRead) Kind() Kind       { return KindAdminRead }
+func (*TokenIssued) Kind() Kind     { return KindTokenIssued }
+func (*TokenRevoked) Kind() Kind    { return KindTokenRevoked }
+func (*MessageImported) Kind() Kind { return KindMessageImported }
+
+func (e *AdminRead) code(c *Coder)     { Str(c, 1, &e.What) }
+func (e *AdminRead) codeBody(c *Coder) { Str(c, 1, &e.Filter) }
+func (e *TokenIssued) code(c *Coder) {
+	Str(c, 1, &e.Token)
+	Str(c, 2, &e.Admin)
+	c.Bytes(3, &e.SHA256)
+	Int(c, 4, &e.Expires)
+	Str(c, 5, &e.Description)
+}
+func (e *TokenRevoked) code(c *Coder) { Str(c, 1, &e.Token) }
+func (e *MessageImported) code(c *Coder) {
+	Uint(c, 1, &e.MessageID)
+	Str(c, 2, &e.Author)
+	Int(c, 3, &e.PostedAt)
+	c.Bool(4, &e.Alert)
+	c.Bool(5, &e.Story)
+	Str(c, 6, &e.Source)
+}
+func (e *MessageImported) codeBody(c *Coder) {
+	Str(c, 1, &e.Text)
+	Str(c, 2, &e.RTF)
+	Str(c, 3, &e.Title)
+	Subs(c, 4, &e.Links, (*Link).Code)
+}
