@@ -141,6 +141,10 @@ func resultOf(e *event.Envelope) (a, b uint64) {
 		return packID(string(e.Room))
 	case *event.CategoryCreated:
 		return packID(string(v.Category))
+	case *event.GroupCreated:
+		return packID(string(v.Group))
+	case *event.UnitCreated:
+		return packID(string(v.Unit))
 	case *event.SettingPublished:
 		return v.Setting.Version, 0
 	case *event.NodeStarted:
@@ -197,6 +201,18 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 		d.Result.Category = c.ID
 	case *RemoveCategory:
 		d.Result.Category = c.ID
+	case *CreateGroup:
+		d.Result.Group = event.GroupID(unpackID(x.a, x.b))
+	case *ChangeGroup:
+		d.Result.Group = c.ID
+	case *RemoveGroup:
+		d.Result.Group = c.ID
+	case *CreateUnit:
+		d.Result.Unit = event.UnitID(unpackID(x.a, x.b))
+	case *ChangeUnit:
+		d.Result.Unit = c.ID
+	case *RemoveUnit:
+		d.Result.Unit = c.ID
 	}
 	return d, true
 }
