@@ -38,11 +38,13 @@ type options struct {
 	members int           // of the room of fanout
 	posts   int           // single posts, and bursts, in one round of fanout
 	events  int           // of the long log of rejoin
-	storm   int           // clients that come back at once
-	idle    int           // idle clients of memory
-	readers int           // clients of stall's room that read
-	stream  int           // posts in a round of stall
-	scale   int           // divides sizes that have no option: for tests of this program
+	// restarts of rejoin with each log: more than rounds, because raft draws its timeout from one to two times its setting.
+	restarts int
+	storm    int // clients that come back at once
+	idle     int // idle clients of memory
+	readers  int // clients of stall's room that read
+	stream   int // posts in a round of stall
+	scale    int // divides sizes that have no option: for tests of this program
 
 	dir   string // where data directories go
 	json  bool
@@ -154,6 +156,9 @@ func (o *options) defaults(short bool) {
 		}
 	}
 	set(&o.rounds, 5, 3)
+	if o.restarts == 0 {
+		o.restarts = 3 * o.rounds
+	}
 	if o.period == 0 {
 		if o.period = 5 * time.Second; short {
 			o.period = 2 * time.Second

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // tiny are sizes that show that it works, and nothing about what it costs.
 func tiny(t *testing.T, out io.Writer) *options {
-	return &options{rounds: 1, period: 100 * time.Millisecond, members: 5, posts: 20, events: 600, storm: 5, idle: 10, readers: 5, stream: 600, scale: 40,
+	return &options{rounds: 1, restarts: 1, period: 100 * time.Millisecond, members: 5, posts: 20, events: 600, storm: 5, idle: 10, readers: 5, stream: 600, scale: 40,
 		dir: t.TempDir(), json: true, out: out, log: testLog{t}}
 }
 

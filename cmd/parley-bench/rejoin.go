@@ -18,7 +18,6 @@ const (
 	stormRooms    = 4
 	stormTrips    = 7 // requests of a client that comes back: REGISTER, SUBSCRIBE, INVITE, INFO, BYE, INVITE, INFO
 	servePatience = time.Minute
-	restartRounds = 3 // for each round of the other benches: raft draws its election timeout from one to two times its setting
 )
 
 // rejoinBench kills a server and looks how soon it serves again, with a short log and a long one; then everybody comes
@@ -34,16 +33,15 @@ func rejoinBench(ctx context.Context, o *options, r *report) (err error) {
 		}
 	}
 	var serving, slower series
-	rounds := restartRounds * o.rounds
 	timeout := ms(config.Default().Raft.HeartbeatTimeout)
-	for i := range rounds {
+	for i := range o.restarts {
 		took := map[int]time.Duration{}
 		for _, n := range []int{few, many} {
 			if took[n], err = restart(ctx, o, dirs[n]); err != nil {
 				return fmt.Errorf("restart with %d events: %w", n, err)
 			}
 		}
-		o.progress("rejoin: round %d of %d: serving after %s ms with %d events, %s ms with %d", i+1, rounds,
+		o.progress("rejoin: round %d of %d: serving after %s ms with %d events, %s ms with %d", i+1, o.restarts,
 			number(ms(took[few])), few, number(ms(took[many])), many)
 		serving.add(ms(took[many]), timeout)
 		slower.add(ms(took[many]), ms(took[few]))
