@@ -111,12 +111,19 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// TestHostile: texts made to be read slowly. Read in more than linear time, a MiB of any of these would not end before
-// the test's own deadline.
-func TestHostile(t *testing.T) {
-	for _, unit := range []string{"<a ", "<", ":", "://", "http:", "http://", "a-", "<a href=\"", "a"} {
-		if all := Links(strings.Repeat(unit, (1<<20)/len(unit)) + ":"); len(all) > MaxLinks {
-			t.Errorf("%q: %d links", unit, len(all))
+// TestFar: an element is looked for so far and no farther, so that a text of open brackets costs time linear in it.
+func TestFar(t *testing.T) {
+	head := `<a href="` + room + `">`
+	most := maxElement - len(head) - len("</")
+	for n, want := range map[int]int{most: 1, most + 1: 0} {
+		got := 0
+		for _, l := range Links(head + strings.Repeat("x", n) + "</a>") {
+			if len(l.Name) == n {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%d bytes between the tags: %d links, want %d", n, got, want)
 		}
 	}
 }
