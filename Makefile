@@ -50,6 +50,7 @@ fuzz: ## a minute of fuzzing for each decoder
 	$(GO) test -run XXX -fuzz FuzzUnmarshal -fuzztime 60s ./log/event
 	$(GO) test -run XXX -fuzz FuzzDecode -fuzztime 60s ./sipfront/xccos
 	$(GO) test -run XXX -fuzz FuzzParse -fuzztime 60s ./sipfront/xccos/xmltree
+	$(GO) test -run XXX -fuzz FuzzText -fuzztime 60s ./sipfront/xccos/content
 	$(GO) test -run XXX -fuzz FuzzCut -fuzztime 60s ./sipfront/flow
 	$(GO) test -run XXX -fuzz FuzzParsePublish -fuzztime 60s ./sipfront/presence
 	$(GO) test -run XXX -fuzz FuzzParse -fuzztime 60s ./sipfront/digest
