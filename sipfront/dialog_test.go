@@ -182,3 +182,45 @@ func TestLongHistory(t *testing.T) {
 		t.Errorf("%+v", it)
 	}
 }
+
+// TestReadOnce: a read whose answer was lost is repeated on a new connection: it is one read, with the answer that was
+// lost. A read of its own number sees what is new.
+func TestReadOnce(t *testing.T) {
+	s := serve(t, nil)
+	b := s.client("bob")
+	b.Join(lobby)
+	b.Post(lobby, "first")
+	check(t, b)
+	read := func(env int) string {
+		w := s.wire()
+		defer w.conn.Close()
+		to := w.open()
+		w.send("%s", inDialog(to, "INFO", 2, command(env, "cmd:bccontext", `<chanib uri="`+lobby+`"/><bcq><last cnt="25"/></bcq>`)))
+		it := w.info().Items[0]
+		if it.ID != "rpl:bccontext" || it.Code != 200 || len(it.Data.Chans) != 1 {
+			t.Fatalf("%+v", it)
+		}
+		text := ""
+		for _, p := range it.Data.Chans[0].Posts {
+			text += p.Text + " "
+		}
+		return text
+	}
+	if got := read(1); got != "first " {
+		t.Errorf("%q", got)
+	}
+	b.Post(lobby, "second")
+	check(t, b)
+	if got := read(1); got != "first " {
+		t.Errorf("repeated: %q", got)
+	}
+	if n := len(s.ofKind(event.KindHistoryRead)); n != 1 {
+		t.Errorf("%d reads in the log, want 1", n)
+	}
+	if got := read(2); got != "first second " {
+		t.Errorf("anew: %q", got)
+	}
+	if n := len(s.ofKind(event.KindHistoryRead)); n != 2 {
+		t.Errorf("%d reads in the log, want 2", n)
+	}
+}

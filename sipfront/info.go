@@ -18,7 +18,7 @@ import (
 )
 
 // info handles an INFO: one XCCOS envelope. Commands are answered 200 at once and get their reply in an INFO of its
-// own; a post gets its final answer after the commit (house interfaces, "A refused post").
+// own; a post gets its final answer after the commit, because a post has no reply.
 func (c *client) info(m *flow.Message) {
 	d := c.inDialog(m)
 	if d == nil {
@@ -52,16 +52,16 @@ func (c *client) info(m *flow.Message) {
 			posts++
 		}
 	}
+	body := sha256.Sum256(m.Body)
 	if posts == 0 {
 		d.answeredWith(m.Seq, 200)
 		c.respond(m, 200, "OK")
-		c.conn.After(func() { c.commands(d, env) })
+		c.conn.After(func() { c.commands(d, env, body) })
 		return
 	}
 	p := &posting{d: d, seq: m.Seq, left: posts, echo: m.AppendEcho(make([]byte, 0, 384), d.tag)}
-	body := sha256.Sum256(m.Body)
 	c.conn.After(func() {
-		c.commands(d, env)
+		c.commands(d, env, body)
 		for i := range env.Items {
 			if it := &env.Items[i]; it.Kind == xccos.GrpChat {
 				c.post(p, env, it, body)
@@ -127,11 +127,17 @@ func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]
 	})
 }
 
-// commandID identifies a client's command across retries and nodes: user, device, room, envelope id, sequence id and
-// body (house interfaces, "Command identity").
+// commandID identifies a client's command across retries, connections and nodes: user, device, room, envelope id,
+// sequence id and body. A client that repeats a command it has no answer to repeats all of them; a client that asks
+// anew counts its envelopes on.
 func commandID(user event.Principal, endpoint event.Endpoint, room event.RoomID, env, seq string, body [32]byte) event.CommandID {
+	return identity(body, string(user), string(endpoint), string(room), env, seq)
+}
+
+// identity hashes the parts of a command's identity, each with its length, so that no two lists of parts look alike.
+func identity(body [32]byte, parts ...string) event.CommandID {
 	h := sha256.New()
-	for _, s := range [...]string{string(user), string(endpoint), string(room), env, seq} {
+	for _, s := range parts {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
 		h.Write([]byte(s))
 	}
@@ -151,12 +157,12 @@ func (c *client) roomOf(uri string) (event.RoomID, *chat.Refusal) {
 	return room, nil
 }
 
-// commands runs the commands of an envelope, in order.
-func (c *client) commands(d *dialog, env *xccos.Envelope) {
+// commands runs the commands of an envelope, in order. body is the hash of the INFO's body.
+func (c *client) commands(d *dialog, env *xccos.Envelope, body [32]byte) {
 	for i := range env.Items {
 		if it := &env.Items[i]; it.Kind == xccos.Cmd {
 			c.acquire()
-			c.command(&call{d: d, env: env, it: it, slot: d.expect()})
+			c.command(&call{d: d, env: env, it: it, body: body, slot: d.expect()})
 		}
 	}
 }
@@ -166,6 +172,7 @@ type call struct {
 	d    *dialog
 	env  *xccos.Envelope
 	it   *xccos.Item
+	body [32]byte // hash of the INFO's body: part of the command's identity
 	slot *reply
 }
 
@@ -362,7 +369,8 @@ const (
 )
 
 // history reads the last messages of a room. The read is an event of its own, so the range is fixed by the log and the
-// auditors know what was seen.
+// auditors know what was seen. A read that is repeated because its answer was lost is the same read: one event, and the
+// same messages, whatever was posted since.
 func (c *client) history(k *call) {
 	room, refusal := c.roomOf(k.it.Data.Chans[0].URI)
 	if refusal != nil {
@@ -374,7 +382,9 @@ func (c *client) history(k *call) {
 		last = uint64(q.Last.N)
 	}
 	f := c.front
-	f.backend.Submit(chat.Request{Origin: f.origin(k.d), Command: &chat.ReadHistory{Room: room, Last: last}}, func(o chat.Outcome, err error) {
+	o := f.origin(k.d)
+	o.ID = commandID(k.d.user, k.d.endpoint, room, k.env.EnvID, k.it.Seq, k.body)
+	f.backend.Submit(chat.Request{Origin: o, Command: &chat.ReadHistory{Room: room, Last: last}}, func(o chat.Outcome, err error) {
 		if err != nil {
 			k.fail(chat.AsRefusal(err))
 			return

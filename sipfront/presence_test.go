@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"parley/log/event"
 	"parley/sipfront"
 	"parley/sipfront/siptest"
 )
@@ -73,6 +74,39 @@ func TestFollowedRooms(t *testing.T) {
 	}
 }
 
+// TestPublishOnce: a publication whose answer was lost is repeated with its Call-ID, on a new connection too: it takes
+// effect once and is answered as the first time. The same body under a new Call-ID is a new publication.
+func TestPublishOnce(t *testing.T) {
+	s := serve(t, nil)
+	service := func(call string, seq int, body string) *siptest.Message {
+		w := s.wire()
+		defer w.conn.Close()
+		w.send("%s", change(request("SERVICE", aliceURI, seq, body, "Content-Type: application/msrtc-category-publish+xml"), "Call-ID", "Call-ID: "+call))
+		return w.answer()
+	}
+	for _, step := range []struct {
+		name, call string
+		seq        int
+		body       string
+		published  int // events so far
+		removed    int
+	}{
+		{"publish", "p1", 1, publish(7, 0, followed, ""), 1, 0},
+		{"again", "p1", 1, publish(7, 0, followed, ""), 1, 0},
+		{"again, numbered on", "p1", 2, publish(7, 0, followed, ""), 1, 0},
+		{"remove", "r1", 1, publish(7, 1, "", ` expires="0"`), 1, 1},
+		{"publish a second time", "p2", 1, publish(7, 0, followed, ""), 2, 1},
+		{"the removal comes again, late", "r1", 2, publish(7, 1, "", ` expires="0"`), 2, 1},
+	} {
+		if m := service(step.call, step.seq, step.body); m == nil || m.Status() != 200 {
+			t.Errorf("%s: %v", step.name, m)
+		}
+		if p, r := len(s.ofKind(event.KindSettingPublished)), len(s.ofKind(event.KindSettingRemoved)); p != step.published || r != step.removed {
+			t.Errorf("%s: %d published, %d removed; want %d and %d", step.name, p, r, step.published, step.removed)
+		}
+	}
+}
+
 // TestNotify: clients that do not take the document in the answer get it in a notification.
 func TestNotify(t *testing.T) {
 	s := serve(t, nil)
@@ -89,9 +123,9 @@ func TestNotify(t *testing.T) {
 			t.Errorf("%s", n)
 		}
 	}
-	for _, event := range []string{"presence", "registration", "vnd-microsoft-roaming-contacts"} {
-		if m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: " + event, "Expires: 600", "Supported: ms-piggyback-first-notify"}}); m == nil || m.Status() != 200 || m.Header("Expires") != "600" {
-			t.Errorf("%s: %v", event, m)
+	for _, name := range []string{"presence", "registration", "vnd-microsoft-roaming-contacts"} {
+		if m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: " + name, "Expires: 600", "Supported: ms-piggyback-first-notify"}}); m == nil || m.Status() != 200 || m.Header("Expires") != "600" {
+			t.Errorf("%s: %v", name, m)
 		}
 	}
 }

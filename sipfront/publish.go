@@ -1,7 +1,9 @@
 package sipfront
 
 import (
+	"crypto/sha256"
 	"errors"
+	"strconv"
 	"sync"
 
 	"parley/log/event"
@@ -54,9 +56,11 @@ func (c *client) service(m *flow.Message) {
 	}
 	p := &publishing{c: c, user: user, left: len(kept), echo: m.AppendEcho(make([]byte, 0, 384), newTag())}
 	o := chat.Origin{By: user, Endpoint: c.endpointOf(m), Node: c.front.cfg.Node, Incarnation: event.Incarnation(c.front.incarnation.Load())}
+	body, call := sha256.Sum256(m.Body), string(m.Get(flow.CallID))
 	c.conn.After(func() {
 		for i := range kept {
 			k := kept[i]
+			o.ID = publicationID(user, o.Endpoint, call, k.Index, body)
 			var cmd chat.Command = &chat.PublishSetting{Setting: k.Setting}
 			if k.Remove {
 				cmd = &chat.RemoveSetting{Category: k.Setting.Category, Instance: k.Setting.Instance}
@@ -68,6 +72,14 @@ func (c *client) service(m *flow.Message) {
 			})
 		}
 	})
+}
+
+// publicationID identifies one publication of a SERVICE across retries. The request has no envelope id, so its Call-ID
+// stands for one: clients make a new one for each request outside a dialog (RFC 3261 section 8.1.1.4) and keep it when
+// they send a request again (section 8.1.3.5). CSeq is no part: that second time it is one higher. Nor is the version in
+// the body enough by itself: a setting that is published, removed and published again has the same body twice.
+func publicationID(user event.Principal, endpoint event.Endpoint, call string, index int, body [32]byte) event.CommandID {
+	return identity(body, "SERVICE", string(user), string(endpoint), call, strconv.Itoa(index))
 }
 
 // publishing is a SERVICE with commands on their way.
