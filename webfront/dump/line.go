@@ -14,6 +14,9 @@ import (
 	"parley/projections/chat"
 )
 
+// RawLine is a line of JSON.
+type RawLine = json.RawMessage
+
 // line builds one JSON object, fields in the order they are added.
 type line struct {
 	buf bytes.Buffer
@@ -41,6 +44,15 @@ func (l *line) add(name string, value any) {
 	l.buf.Truncate(l.buf.Len() - 1) // the encoder's line end
 }
 
+// end closes the object.
+func (l *line) end() RawLine {
+	if l.buf.Len() == 0 {
+		l.buf.WriteByte('{')
+	}
+	l.buf.WriteByte('}')
+	return RawLine(l.buf.Bytes())
+}
+
 // Line returns the event as one line of JSON without its line end: offset, at, kind, by, room, node, the fields of
 // its kind, chain. Secrets are not among them.
 func Line(e *event.Envelope, domain string) []byte {
@@ -63,162 +75,7 @@ func Line(e *event.Envelope, domain string) []byte {
 		l.add("command", hex.EncodeToString(e.Command[:]))
 	}
 	l.add("chain", e.Chain.String())
-	l.buf.WriteByte('}')
-	return l.buf.Bytes()
-}
-
-func (l *line) fields(ev event.Event, erased bool) {
-	switch ev := ev.(type) {
-	case *event.PoolFormed:
-		l.add("domain", ev.Domain)
-		l.add("pool_uri", ev.PoolURI)
-	case *event.NodeStarted:
-		l.add("incarnation", ev.Incarnation)
-		l.add("version", ev.Version)
-	case *event.NodeLost:
-		l.add("incarnation", ev.Incarnation)
-		l.add("reason", ev.Reason)
-	case *event.Joined:
-		l.add("endpoint", ev.Endpoint)
-		l.add("incarnation", ev.Incarnation)
-	case *event.Parted:
-		l.add("endpoint", ev.Endpoint)
-		l.add("incarnation", ev.Incarnation)
-		l.add("reason", ev.Reason)
-	case *event.Posted:
-		l.add("endpoint", ev.Endpoint)
-		l.add("message_id", ev.MessageID)
-		l.add("alert", ev.Alert)
-		l.add("unlogged", ev.Unlogged)
-		l.add("body", ev.Text)
-		if ev.RTF != "" {
-			l.add("rtf", ev.RTF)
-		}
-	case *event.HistoryRead:
-		l.add("endpoint", ev.Endpoint)
-		l.add("asked", ev.Asked)
-		l.add("first", ev.First)
-		l.add("last", ev.Last)
-	case *event.CategoryCreated:
-		l.category(ev.Category, ev.Info)
-	case *event.CategoryChanged:
-		l.category(ev.Category, ev.Info)
-	case *event.CategoryRemoved:
-		l.add("category", ev.Category)
-	case *event.RoomCreated:
-		l.room(ev.Info, ev.Access)
-	case *event.RoomChanged:
-		l.room(ev.Info, ev.Access)
-	case *event.RoomRemoved:
-		l.add("name", ev.Name)
-	case *event.UserCreated:
-		l.user(ev.User, ev.Info, ev.Secret, erased)
-	case *event.UserChanged:
-		l.user(ev.User, ev.Info, ev.Secret, erased)
-	case *event.UserRemoved:
-		l.add("user", ev.User)
-	default:
-		l.rest(ev)
-	}
-}
-
-func (l *line) rest(ev event.Event) {
-	switch ev := ev.(type) {
-	case *event.SettingPublished:
-		l.add("category", ev.Setting.Category)
-		l.add("instance", ev.Setting.Instance)
-		l.add("container", ev.Setting.Container)
-		l.add("version", ev.Setting.Version)
-		l.add("expire_type", ev.Setting.ExpireType)
-		l.add("content", ev.Setting.Content)
-	case *event.SettingRemoved:
-		l.add("category", ev.Category)
-		l.add("instance", ev.Instance)
-	case *event.FeedClaimed:
-		l.add("feed", ev.Feed)
-		l.add("epoch", ev.Epoch)
-	case *event.FeedCut:
-		l.add("feed", ev.Feed)
-		l.add("epoch", ev.Epoch)
-		l.add("first", ev.First)
-		l.add("last", ev.Last)
-	case *event.FeedReceipt:
-		l.add("feed", ev.Feed)
-		l.add("epoch", ev.Epoch)
-		l.add("first", ev.First)
-		l.add("last", ev.Last)
-		l.add("name", ev.Name)
-		l.add("bytes", ev.Bytes)
-		l.add("sha256", hex.EncodeToString(ev.SHA256))
-	case *event.Unknown: // of a newer version: shown as it is, for whoever can read it
-		l.add("payload", hex.EncodeToString(ev.Payload))
-	}
-}
-
-func (l *line) category(id event.CategoryID, i event.CategoryInfo) {
-	l.add("category", id)
-	l.add("name", i.Name)
-	l.add("description", i.Description)
-	l.add("allowed", list(i.Allowed))
-	l.add("denied", list(i.Denied))
-	l.add("creators", list(i.Creators))
-	l.add("invitations", i.Invitations)
-	l.add("file_upload", i.FileUpload)
-	l.add("chat_history", i.ChatHistory)
-}
-
-type access struct {
-	Principal event.Principal `json:"principal"`
-	Roles     []string        `json:"roles"` // empty: all roles were taken away
-}
-
-func (l *line) room(i event.RoomInfo, as []event.Access) {
-	l.add("name", i.Name)
-	l.add("description", i.Description)
-	l.add("category", i.Category)
-	l.add("type", i.Type)
-	l.add("privacy", i.Privacy)
-	l.add("invitations", i.Invitations)
-	l.add("add_in", i.AddIn)
-	l.add("disabled", i.Disabled)
-	out := []access{}
-	for _, a := range as {
-		out = append(out, access{a.Principal, Roles(a.Role)})
-	}
-	l.add("access", out)
-}
-
-// Roles returns the names of a set of roles.
-func Roles(r event.Role) []string {
-	out := []string{}
-	for _, n := range []struct {
-		role event.Role
-		name string
-	}{{event.RoleMember, "member"}, {event.RoleManager, "manager"}, {event.RolePresenter, "presenter"}} {
-		if r&n.role != 0 {
-			out = append(out, n.name)
-		}
-	}
-	return out
-}
-
-// user leaves the secret out: whoever may read the log must not be able to sign in with what he reads.
-func (l *line) user(u event.Principal, i event.UserInfo, s event.Secret, erased bool) {
-	l.add("user", u)
-	l.add("display_name", i.DisplayName)
-	l.add("email", i.Email)
-	l.add("enabled", i.Enabled)
-	if !erased {
-		l.add("password_set", s.Realm != "")
-	}
-}
-
-// list makes an absent list an empty one: scripts read a list either way.
-func list(ps []event.Principal) []event.Principal {
-	if ps == nil {
-		return []event.Principal{}
-	}
-	return ps
+	return l.end()
 }
 
 // Text turns a line of JSON into a line for people: offset, time, kind, by, room and the rest as NAME=VALUE. Chain
@@ -257,9 +114,6 @@ func Text(jsonLine []byte) (string, error) {
 		head["room"], strings.Join(rest, " ")), " "), nil
 }
 
-// RawLine is a line of JSON.
-type RawLine = json.RawMessage
-
 // DraftLine returns an event that has no place yet: kind, by, room, node and the fields of its kind.
 func DraftLine(d *event.Draft, domain string) RawLine {
 	l := newLine()
@@ -272,6 +126,5 @@ func DraftLine(d *event.Draft, domain string) RawLine {
 	l.add("room", room)
 	l.add("node", d.Node)
 	l.fields(d.Event, false)
-	l.buf.WriteByte('}')
-	return RawLine(l.buf.Bytes())
+	return l.end()
 }

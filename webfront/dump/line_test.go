@@ -28,6 +28,7 @@ func everyKind() []event.Event {
 		Invitations: true, FileUpload: true, ChatHistory: true}
 	user := event.UserInfo{DisplayName: "Alice", Email: "a@contoso.test", Enabled: true}
 	secret := event.Secret{Realm: "contoso.test", HA1SHA256: []byte("sha256-secret"), HA1MD5: []byte("md5-secret")}
+	query := event.Query{Text: "plan b", Match: event.MatchAll, From: 1, To: 2, Authors: []event.Principal{"sip:bob@contoso.test"}}
 	setting := event.Setting{Category: "roomSetting", Instance: 1, Container: 2, Version: 3, ExpireType: "static", Content: "<a b='c'/>"}
 	return []event.Event{
 		&event.PoolFormed{Domain: "contoso.test", PoolURI: "sip:parley@contoso.test"},
@@ -53,6 +54,38 @@ func everyKind() []event.Event {
 		&event.FeedCut{Feed: "lyncxml", Epoch: 4, First: 1, Last: 9},
 		&event.FeedReceipt{Feed: "lyncxml", Epoch: 4, First: 1, Last: 9, Name: "f.xml", Bytes: 77, SHA256: []byte{1, 2, 254}},
 		&event.Unknown{Type: 999, Payload: []byte{8, 1}},
+		&event.Posted{MessageID: 44, Story: true, Title: "t", Text: "s", Links: []event.Link{{Kind: event.LinkURL, URI: "https://x.test/", Name: "x", Size: 3}}},
+		&event.MessageSearched{Endpoint: "e1", Rooms: []event.RoomID{room}, Query: query, Limit: 10, Found: 2},
+		&event.MessagesRemoved{Messages: []event.MessageRef{{MessageID: 4, Offset: 9}}, Replaced: true, Text: "gone", Query: query},
+		&event.MessagesRemoved{Until: 1_600_000_000_000_000_000},
+		&event.Invited{Invitations: []event.Invitation{{User: "sip:bob@contoso.test", ID: 3}}},
+		&event.InvitationsRead{UpTo: 3},
+		&event.AddInCreated{AddIn: "a1", Info: event.AddInInfo{Name: "clock", URL: "https://clock.test/"}},
+		&event.AddInChanged{AddIn: "a1", Info: event.AddInInfo{Name: "watch"}},
+		&event.AddInRemoved{AddIn: "a1", Name: "watch"},
+		&event.GroupCreated{Group: "g1", Info: event.GroupInfo{Name: "staff", Unit: "u1"}, Members: []event.Principal{"sip:bob@contoso.test"}},
+		&event.GroupChanged{Group: "g1", Info: event.GroupInfo{Name: "staff"}, Added: []event.Principal{"group:g2"}},
+		&event.GroupRemoved{Group: "g1", Name: "staff"},
+		&event.UnitCreated{Unit: "u1", Info: event.UnitInfo{Name: "London", Parent: "u0"}},
+		&event.UnitChanged{Unit: "u1", Info: event.UnitInfo{Name: "Londres"}},
+		&event.UnitRemoved{Unit: "u1", Name: "Londres"},
+		&event.UserChanged{User: "sip:alice@contoso.test", Info: event.UserInfo{Unit: "u1", Name: "Alice A", GivenName: "Alice", Surname: "A", Company: "C"}},
+		&event.AdminRead{What: "log.read", Filter: "kind=posted"},
+		&event.TokenIssued{Token: "t1", Admin: "admin:ann", SHA256: []byte("sha256-secret"), Expires: 1_800_000_000_000_000_000, Description: "laptop"},
+		&event.TokenRevoked{Token: "t1"},
+		&event.MessageImported{MessageID: 7, Author: "sip:zoe@old.test", PostedAt: 1_500_000_000_000_000_000, Source: "old.test", Text: "hello"},
+		&event.PolicySet{Scope: "global", Info: event.PolicyInfo{Enabled: true, Description: "d"}},
+		&event.PolicyRemoved{Scope: "user:sales"},
+		&event.PolicyGranted{Users: []event.Principal{"sip:bob@contoso.test"}, Scope: "user:sales"},
+		&event.ConfigurationSet{Scope: "global", Info: event.ConfigurationInfo{DefaultChatHistory: 30, MaxFileSizeKB: 20000, RoomManagementURL: "https://r.test/"}},
+		&event.ConfigurationRemoved{Scope: "site:ulm"},
+		&event.ComplianceSet{Scope: "global", Info: event.ComplianceInfo{AdapterName: "x", RunInterval: 900e9, OneRoomPerFile: true}},
+		&event.ComplianceRemoved{Scope: "site:ulm"},
+		&event.AdminChanged{Admin: "admin:ann", Roles: []string{"auditor"}},
+		&event.EndpointSet{Address: "sip:old@contoso.test", DisplayName: "Old"},
+		&event.EndpointRemoved{Address: "sip:old@contoso.test"},
+		&event.ActiveServersSet{Nodes: []event.NodeID{"n1"}},
+		&event.PoolPlaced{Site: "ulm"},
 	}
 }
 
