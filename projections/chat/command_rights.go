@@ -52,7 +52,5 @@ func entitled(r *Request) error {
 	default:
 		return nil
 	}
-	f := Refuse(CodeForbidden, "%s may not administer the pool: %s", r.By, roles.Denial(right.Admin))
-	f.Rule, f.Principal = rule, r.By
-	return f
+	return Refuse(CodeForbidden, "%s may not administer the pool: %s", r.By, roles.Denial(right.Admin)).breaks(rule, r.By)
 }

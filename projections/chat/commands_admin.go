@@ -112,7 +112,7 @@ func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.Room
 		if x.User != user { // sessions of one user are neighbours
 			user = x.User
 			stays = false
-			if u := d.s.dir.User(user); u != nil {
+			if u := d.s.dir.User(user); u != nil && d.s.enabled(u) {
 				own, changed := roles[user]
 				if !changed {
 					own = d.s.Role(room, user)

@@ -74,6 +74,20 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 		return d.changeUser(c)
 	case *RemoveUser:
 		return d.removeUser(c)
+	case *CreateGroup:
+		return d.createGroup(c)
+	case *ChangeGroup:
+		return d.changeGroup(c)
+	case *RemoveGroup:
+		return d.removeGroup(c)
+	case *CreateUnit:
+		return d.createUnit(c)
+	case *ChangeUnit:
+		return d.changeUnit(c)
+	case *RemoveUnit:
+		return d.removeUnit(c)
+	case *ImportDirectory:
+		return d.importDirectory(c)
 	case *ClaimFeed:
 		return d.claimFeed(c)
 	case *CutFeed:
@@ -109,10 +123,10 @@ func (d *decider) parted(x *Session, reason event.PartReason) event.Draft {
 func (d *decider) actor() (*User, error) {
 	u := d.s.dir.User(d.By)
 	if u == nil {
-		return nil, Refuse(CodeForbidden, "%s has no account", d.By)
+		return nil, Refuse(CodeForbidden, "%s has no account", d.By).breaks("R15", d.By)
 	}
-	if !u.Info.Enabled && !d.Trusted {
-		return nil, Refuse(CodeForbidden, "%s is not enabled by policy", d.By)
+	if !d.Trusted && !d.s.enabled(u) {
+		return nil, Refuse(CodeForbidden, "%s is not enabled by policy", d.By).breaks("R15", d.By)
 	}
 	return u, nil
 }

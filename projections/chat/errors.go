@@ -104,6 +104,13 @@ func Refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Text: strings.ToValidUTF8(text, "")}
 }
 
+// breaks says which rule is broken and whom the refusal is about.
+func (r *Refusal) breaks(rule string, p event.Principal) *Refusal {
+	r.Text += " (rule " + rule + ")"
+	r.Rule, r.Principal = rule, event.Principal(strings.ToValidUTF8(string(p), "?"))
+	return r
+}
+
 // AsRefusal returns err as a refusal; an error that is none becomes CodeUnavailable, because its outcome is unknown.
 func AsRefusal(err error) *Refusal {
 	var r *Refusal

@@ -46,6 +46,7 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 			return contradiction("the pool %s exists", s.head.domain)
 		}
 		s.head.formed, s.head.domain, s.head.poolURI = true, v.Domain, v.PoolURI
+		s.book.Place(v.Domain, s.reg.Site())
 		return nil
 	case *event.NodeStarted:
 		return s.nodeStarted(e, v, save)
@@ -95,6 +96,15 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 		return s.foldSetting(e, save)
 	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
 		return s.foldFeed(e, save)
+	case *event.MessageSearched:
+		return nil
+	case *event.MessagesRemoved:
+		return s.messagesRemoved(e, v)
+	case *event.Invited, *event.InvitationsRead:
+		return s.foldInvitations(e, save)
+	}
+	if known, err := s.foldPool(e, save); known || err != nil {
+		return err
 	}
 	if directory.Folds(e.Event) {
 		return s.foldDirectory(e, save)
@@ -161,6 +171,33 @@ func (s *State) posted(e *event.Envelope, v *event.Posted, save Saver) error {
 	}
 	t.lastMessage = v.MessageID
 	s.tallies.Put(save, t)
+	return nil
+}
+
+// messagesRemoved changes nothing here: what a message says is in the history, and its number is never given again.
+func (s *State) messagesRemoved(e *event.Envelope, v *event.MessagesRemoved) error {
+	if s.rooms.Get(e.Room) == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	if n := len(v.Messages); n > 0 && v.Messages[n-1].MessageID > s.tally(e.Room).lastMessage {
+		return contradiction("no message %d in %s", v.Messages[n-1].MessageID, e.Room)
+	}
+	return nil
+}
+
+func (s *State) foldInvitations(e *event.Envelope, save Saver) (err error) {
+	switch v := e.Event.(type) {
+	case *event.Invited:
+		if s.rooms.Get(e.Room) == nil {
+			return contradiction("no room %s", e.Room)
+		}
+		err = s.box.Invite(v, e.Room, e.At, s.shareInvitation, save)
+	case *event.InvitationsRead:
+		err = s.box.Read(e.By, v.UpTo, save)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrContradiction)
+	}
 	return nil
 }
 
@@ -257,6 +294,7 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 		s.setRole(save, e.Room, p, 0)
 	}
 	unname(s.roomNames, r.Info.Name, r.ID)
+	s.box.DropRoom(e.Room, save)
 	s.tallies.Remove(save, e.Room)
 	s.rooms.Remove(save, e.Room)
 	return nil
@@ -310,6 +348,9 @@ func (s *State) userRemoved(e *event.Envelope, v *event.UserRemoved, save Saver)
 	for i := range settings {
 		s.settings.Drop(save, &settings[i])
 	}
+	s.book.Forget(save, v.User)
+	s.reg.Forget(save, v.User)
+	s.box.DropUser(v.User, save)
 	return s.foldDirectory(e, save)
 }
 

@@ -80,7 +80,7 @@ func (s *State) rights(r *Room, u *User) Rights { return s.rightsBy(s.dir, r, u)
 
 // rightsBy returns the rights under what a directory says of the user.
 func (s *State) rightsBy(dir membership, r *Room, u *User) Rights {
-	if u == nil {
+	if u == nil || !s.enabled(u) {
 		return Rights{}
 	}
 	var buf [reachHint]directory.Ref
@@ -131,10 +131,10 @@ func withShared(list []sharedGrant, to directory.Ref, role event.Role) []sharedG
 	return append(out, list[i:]...)
 }
 
-// rightsIn is the rule itself, on values, so that a decision can ask it about a room as it is going to be. in are the
+// rightsIn is the rule itself for a user who is enabled, on values, so that a decision can ask it about a room as it is going to be. in are the
 // principals that contain the user.
 func rightsIn(info *event.RoomInfo, cat *category, user *User, in []directory.Ref, role event.Role) Rights {
-	if cat == nil || user == nil || !user.Info.Enabled || !cat.covers(user.URI, in) {
+	if cat == nil || user == nil || !cat.covers(user.URI, in) {
 		return Rights{}
 	}
 	r := Rights{Member: role&event.RoleMember != 0, Manager: role&event.RoleManager != 0}

@@ -57,14 +57,14 @@ func (s *State) tally(id event.RoomID) *tally {
 	return &tally{room: id}
 }
 
-// count changes the number of participants. A room above ParticipantUpdateLimit is quiet until fewer than 80 % of
-// the limit are left (protocol digest section 3.4).
-func (t *tally) count(by int) {
+// count changes the number of participants. A room above the limit (ParticipantUpdateLimit of the configuration) is
+// quiet until fewer than 80 % of it are left (protocol digest section 3.4).
+func (t *tally) count(by, limit int) {
 	t.participants += by
 	switch {
-	case t.participants > ParticipantUpdateLimit:
+	case t.participants > limit:
 		t.quiet = true
-	case t.participants*10 < ParticipantUpdateLimit*8:
+	case t.participants == 0 || t.participants*10 < limit*8:
 		t.quiet = false
 	}
 }

@@ -84,7 +84,7 @@ func (s *State) openSession(save Saver, x *Session) {
 	s.shareSession(x)
 	if !s.Participates(x.Room, x.User) {
 		t := s.tally(x.Room)
-		t.count(+1)
+		t.count(+1, s.quietAbove())
 		s.tallies.Put(save, t)
 	}
 	s.sessions.Put(save, x)
@@ -112,7 +112,7 @@ func (s *State) closeSessions(save Saver, gone []*Session) {
 			flush()
 			t = s.tally(x.Room)
 		}
-		t.count(-1)
+		t.count(-1, s.quietAbove())
 	}
 	flush()
 }

@@ -7,6 +7,9 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/invites"
+	"parley/projections/chat/policy"
+	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
 )
 
@@ -118,6 +121,9 @@ type State struct {
 	nodes      table.Keyed[event.NodeID, Node]
 	feeds      table.Keyed[string, Feed]
 	seen       *btree.BTreeG[seen]
+	book       policy.Book       // policies and configurations
+	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
+	box        invites.Box
 
 	// Derived from the tables above by reindex: neither saved nor hashed.
 	roomNames     *btree.Map[string, event.RoomID]
@@ -167,6 +173,10 @@ func NewState() *State {
 		feeds: table.NewKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
 		seen:  table.NewTree(seenByID),
 
+		book: policy.NewBook(policyRows),
+		reg:  registry.New(registryRows),
+		box:  invites.NewBox(rowInvitation, rowInbox),
+
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
 		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
@@ -191,6 +201,7 @@ func (s *State) Clone() *State {
 	c.nodes = s.nodes.Copy()
 	c.feeds = s.feeds.Copy()
 	c.seen = s.seen.Copy()
+	c.book, c.reg, c.box = s.book.Copy(), s.reg.Copy(), s.box.Copy()
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
 	c.grantsOf = s.grantsOf.Copy()

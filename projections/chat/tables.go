@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
 
 	"parley/log/event"
+	"parley/projections/chat/policy"
+	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
 )
 
@@ -31,7 +34,23 @@ const (
 	rowUnit     byte = 13
 	rowMember   byte = 14
 
-	rowLast = rowMember
+	rowPolicy        byte = 15
+	rowConfiguration byte = 16
+	rowCompliance    byte = 17
+	rowPolicyGrant   byte = 18
+	rowAddIn         byte = 19
+	rowAdmin         byte = 20
+	rowEndpoint      byte = 21
+	rowPlace         byte = 22
+	rowInvitation    byte = 23
+	rowInbox         byte = 24
+
+	rowLast = rowInbox
+)
+
+var (
+	policyRows   = policy.Prefixes{Policy: rowPolicy, Configuration: rowConfiguration, Compliance: rowCompliance, Grant: rowPolicyGrant}
+	registryRows = registry.Prefixes{AddIn: rowAddIn, Admin: rowAdmin, Endpoint: rowEndpoint, Place: rowPlace}
 )
 
 const skipScheme = len("sip:") // every user has it
@@ -39,11 +58,15 @@ const skipScheme = len("sip:") // every user has it
 // tables returns what is saved and hashed, in the order of the prefixes.
 func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
-	return map[byte]table.Rows{
+	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
 		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: &s.feeds,
 		rowSeen: (*seenTable)(s),
 	}
+	all[rowInvitation], all[rowInbox] = s.box.Rows()
+	maps.Copy(all, s.book.Tables(policyRows))
+	maps.Copy(all, s.reg.Tables(registryRows))
+	return all
 }
 
 // rows returns the whole content in key order.
@@ -145,6 +168,8 @@ func (s *State) reindex() error {
 		return true
 	})
 	s.noteOldest()
+	s.book.Place(s.head.domain, s.reg.Site())
+	s.box.Link(s.shareInvitation)
 	return nil
 }
 

@@ -1,0 +1,183 @@
+// Package registry keeps what belongs to a pool as a whole and is neither a limit nor a person: its add-ins, who
+// administers it in which roles, the other addresses under which clients look for it, the nodes that take new
+// connections, and its site. It is pure.
+package registry
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	"parley/log/event"
+	"parley/projections/chat/roles"
+	"parley/projections/chat/table"
+)
+
+// AddIn is a page that clients show beside a room.
+type AddIn struct {
+	ID       event.AddInID
+	Info     event.AddInInfo
+	Revision event.Offset
+}
+
+// Admin is an administrator with the names of his roles.
+type Admin struct {
+	Name  event.Principal
+	Roles []string
+}
+
+// Endpoint is another SIP address of the pool.
+type Endpoint struct {
+	Address     event.Principal
+	DisplayName string
+}
+
+// place is the one row of what there is once.
+type place struct {
+	site   string
+	active []event.NodeID
+}
+
+// Registry is all of that. It is a persistent value: Copy is O(1).
+type Registry struct {
+	addIns    table.Keyed[event.AddInID, AddIn]
+	admins    table.Keyed[event.Principal, Admin]
+	endpoints table.Keyed[event.Principal, Endpoint]
+	places    table.Keyed[string, place]
+}
+
+// Prefixes are the row prefixes of the four tables.
+type Prefixes struct{ AddIn, Admin, Endpoint, Place byte }
+
+// New returns an empty registry.
+func New(p Prefixes) Registry {
+	return Registry{
+		addIns:    table.NewKeyed(p.AddIn, 0, func(a *AddIn) event.AddInID { return a.ID }, (*AddIn).code),
+		admins:    table.NewKeyed(p.Admin, 0, func(a *Admin) event.Principal { return a.Name }, (*Admin).code),
+		endpoints: table.NewKeyed(p.Endpoint, 0, func(e *Endpoint) event.Principal { return e.Address }, (*Endpoint).code),
+		places:    table.NewKeyed(p.Place, 0, func(*place) string { return "" }, (*place).code),
+	}
+}
+
+// Tables returns the tables under the prefixes they were made with.
+func (r *Registry) Tables(p Prefixes) map[byte]table.Rows {
+	return map[byte]table.Rows{p.AddIn: &r.addIns, p.Admin: &r.admins, p.Endpoint: &r.endpoints, p.Place: &r.places}
+}
+
+// Copy returns an independent copy in O(1). Only the goroutine that changes r may call it.
+func (r *Registry) Copy() Registry {
+	return Registry{r.addIns.Copy(), r.admins.Copy(), r.endpoints.Copy(), r.places.Copy()}
+}
+
+// AddIn returns an add-in.
+func (r *Registry) AddIn(id event.AddInID) (AddIn, bool) { return r.addIns.Value(id) }
+
+// AddIns returns all add-ins, by id.
+func (r *Registry) AddIns() iter.Seq[AddIn] { return r.addIns.All() }
+
+// AddInByName returns the add-in of a name, compared without case.
+func (r *Registry) AddInByName(name string) (found AddIn, ok bool) {
+	for a := range r.AddIns() {
+		if strings.EqualFold(a.Info.Name, name) {
+			return a, true
+		}
+	}
+	return found, false
+}
+
+// Admin returns the roles of an administrator; names that this version does not know give nothing.
+func (r *Registry) Admin(p event.Principal) (set roles.Set) {
+	if a := r.admins.Get(p); a != nil {
+		for _, name := range a.Roles {
+			if one, err := roles.Of(name); err == nil {
+				set |= one
+			}
+		}
+	}
+	return set
+}
+
+// Admins returns everybody who was given a role, by name.
+func (r *Registry) Admins() iter.Seq[Admin] { return r.admins.All() }
+
+// Endpoint returns another address of the pool.
+func (r *Registry) Endpoint(address event.Principal) (Endpoint, bool) {
+	return r.endpoints.Value(address)
+}
+
+// Endpoints returns the other addresses of the pool.
+func (r *Registry) Endpoints() iter.Seq[Endpoint] { return r.endpoints.All() }
+
+// ActiveServers returns the nodes that take new connections; none means all.
+func (r *Registry) ActiveServers() []event.NodeID { return r.place().active }
+
+// Site returns the site of the pool, "" if it has none.
+func (r *Registry) Site() string { return r.place().site }
+
+func (r *Registry) place() place {
+	if p := r.places.Get(""); p != nil {
+		return *p
+	}
+	return place{}
+}
+
+// Forget takes his roles from an account that is removed.
+func (r *Registry) Forget(save table.Saver, p event.Principal) { r.admins.Remove(save, p) }
+
+// Fold applies an event of this package's kinds; others are none of its business, and known is false. An error says
+// that the event contradicts the registry, which is then as it was.
+func (r *Registry) Fold(ev event.Event, at event.Offset, save table.Saver) (known bool, err error) {
+	switch v := ev.(type) {
+	case *event.AddInCreated:
+		if r.addIns.Get(v.AddIn) != nil {
+			return true, fmt.Errorf("add-in %s exists", v.AddIn)
+		}
+		r.addIns.Put(save, &AddIn{v.AddIn, v.Info, at})
+	case *event.AddInChanged:
+		if r.addIns.Get(v.AddIn) == nil {
+			return true, fmt.Errorf("no add-in %s", v.AddIn)
+		}
+		r.addIns.Put(save, &AddIn{v.AddIn, v.Info, at})
+	case *event.AddInRemoved:
+		if r.addIns.Get(v.AddIn) == nil {
+			return true, fmt.Errorf("no add-in %s", v.AddIn)
+		}
+		r.addIns.Remove(save, v.AddIn)
+	case *event.AdminChanged:
+		if len(v.Roles) == 0 {
+			r.admins.Remove(save, v.Admin)
+		} else {
+			r.admins.Put(save, &Admin{v.Admin, v.Roles})
+		}
+	case *event.EndpointSet:
+		r.endpoints.Put(save, &Endpoint{v.Address, v.DisplayName})
+	case *event.EndpointRemoved:
+		if r.endpoints.Get(v.Address) == nil {
+			return true, fmt.Errorf("no endpoint %s", v.Address)
+		}
+		r.endpoints.Remove(save, v.Address)
+	case *event.ActiveServersSet:
+		p := r.place()
+		p.active = v.Nodes
+		r.places.Put(save, &p)
+	case *event.PoolPlaced:
+		p := r.place()
+		p.site = v.Site
+		r.places.Put(save, &p)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func (a *AddIn) code(c *event.Coder) {
+	event.Str(c, 1, &a.ID)
+	c.Sub(2, a.Info.Code)
+	event.Uint(c, 3, &a.Revision)
+}
+
+func (a *Admin) code(c *event.Coder) { event.Str(c, 1, &a.Name); event.Strs(c, 2, &a.Roles) }
+
+func (e *Endpoint) code(c *event.Coder) { event.Str(c, 1, &e.Address); event.Str(c, 2, &e.DisplayName) }
+
+func (p *place) code(c *event.Coder) { event.Str(c, 1, &p.site); event.Strs(c, 2, &p.active) }
