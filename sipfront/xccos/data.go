@@ -191,12 +191,12 @@ func (r *ChanIB) code(c *xmlcode.Coder) {
 
 // clearable visits an attribute that cmd:chanmodify empties by saying it empty.
 func clearable(c *xmlcode.Coder, name string, src xmlcode.Source, p *string, clear *bool) {
-	if c.Item != CmdChanModify {
-		c.Str(name, src, p)
-	} else if c.Reading() {
+	if c.Item == CmdChanModify && c.Reading() {
 		*clear = c.Full(name, src, p) && *p == ""
-	} else if *clear || *p != "" {
+	} else if *clear {
 		c.Full(name, src, p)
+	} else {
+		c.Str(name, src, p)
 	}
 }
 
@@ -273,7 +273,10 @@ func (r *Role) code(c *xmlcode.Coder) {
 	c.Str("op", ours, &r.Op)
 	xmlcode.Many(c, "uib", sipeParted, &r.Users, (*UIB).code)
 	if c.Reading() {
-		r.Op, r.Type = strings.ToUpper(r.Op), strings.Replace(strings.ToUpper(r.Type), "VOICED", RolePresenter, 1)
+		r.Op = strings.ToUpper(r.Op)
+		if r.Type = strings.ToUpper(r.Type); r.Type == "VOICED" {
+			r.Type = RolePresenter
+		}
 	}
 }
 

@@ -364,6 +364,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add([]byte(body))
 		}
 	}
+	f.Add([]byte(client(`<cmd id="cmd:part"><data><chanib uri="u"><role type="voicedvoiced" op="x"/></chanib></data></cmd>`)))
 	f.Add([]byte(client(`<cmd id="cmd:nosuchthing"/><grpchat/><rpl id="r"/><ntc id="n"/>`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, decode := range []func([]byte) (*Envelope, error){Decode, DecodeServer} {

@@ -51,15 +51,14 @@ func (a *Association) code(c *xmlcode.Coder) {
 	c.Str("domain", recalled, &a.Domain)
 	c.Str("type", recalled, &a.Type)
 	xmlcode.Uint(c, "maxResults", recalled, &a.MaxResults)
-	if !c.Reading() {
-		return
+	if c.Reading() {
+		a.Type = AssociationMember
+		c.Values(func(v string) {
+			if strings.Contains(strings.ToLower(v), "manager") {
+				a.Type = AssociationManager
+			}
+		})
 	}
-	a.Type = AssociationMember
-	c.Values(func(v string) {
-		if strings.Contains(strings.ToLower(v), "manager") {
-			a.Type = AssociationManager
-		}
-	})
 }
 
 // QIB is a search for rooms (cmd:chansrch) or for principals (cmd:usersearch). What is empty does not narrow it.

@@ -224,13 +224,10 @@ func (it *Item) head(t *xmltree.Tree, n xmltree.Node) *Error {
 	return nil
 }
 
-// isNumber reports whether s is a decimal number of so many bits, in digits only.
+// isNumber reports whether s is a decimal number of so many bits, in at most 20 digits.
 func isNumber(s string, bits int) bool {
-	if !xmlcode.IsDigits(s) || len(s) > 20 {
-		return false
-	}
-	_, err := strconv.ParseUint(s, 10, bits)
-	return err == nil
+	_, err := strconv.ParseUint(s[:min(len(s), 21)], 10, bits)
+	return err == nil && len(s) <= 20
 }
 
 // code visits what stands inside the item's element.
