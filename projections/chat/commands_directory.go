@@ -176,6 +176,17 @@ func (d *decider) unnamed(what string, removals []event.Event) (err error) {
 	return err
 }
 
+// checkKnown refuses groups and units that are not there (rule D3). An account may be named before it is made: whom a wall
+// keeps out may be known before he comes.
+func (d *decider) checkKnown(what string, list []event.Principal) error {
+	for _, p := range list {
+		if directory.IsCollective(p) && !d.s.dir.Exists(p) {
+			return faulty(what, plan.Refuse(plan.NotFound, "D3", p, "there is no %s", p))
+		}
+	}
+	return nil
+}
+
 // putUser is what making and changing an account have in common.
 func (d *decider) putUser(what string, who event.Principal, info event.UserInfo, secret event.Secret) (Decision, error) {
 	p := plan.NewPlan(d.s.dir)

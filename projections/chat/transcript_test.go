@@ -233,6 +233,7 @@ func (x *transcript) origin(who string) Origin {
 }
 
 func (x *transcript) run(line string) error {
+	line = x.directoryNames(line)
 	who, rest, _ := strings.Cut(line, " ")
 	w := splitWords(x.t, rest)
 	switch who {
@@ -264,6 +265,10 @@ func (x *transcript) run(line string) error {
 		x.name(string(d.Result.Category), c.Info.Name)
 	case *CreateRoom:
 		x.name(string(d.Result.Room), c.Info.Name)
+	case *CreateGroup:
+		x.name(string(d.Result.Group), c.Info.Name)
+	case *CreateUnit:
+		x.name(string(d.Result.Unit), c.Info.Name)
 	}
 	if err != nil {
 		f := AsRefusal(err)
@@ -363,11 +368,12 @@ func (x *transcript) command(w *words) (Command, error) {
 	case "create-user", "change-user":
 		old, _ := x.s.User(principal(w.arg(1)))
 		info := event.UserInfo{DisplayName: w.str("name", old.Info.DisplayName), Email: w.str("email", old.Info.Email),
-			Enabled: w.flag("enabled", verb == "create-user" || old.Info.Enabled)}
+			Enabled: w.flag("enabled", verb == "create-user" || old.Info.Enabled),
+			Unit:    event.UnitID(x.id(w.str("unit", string(old.Info.Unit)))), Name: w.str("cn", old.Info.Name)}
 		if verb == "create-user" {
 			return &CreateUser{User: principal(w.arg(1)), Info: info}, nil
 		}
-		return &ChangeUser{User: principal(w.arg(1)), Info: info}, nil
+		return &ChangeUser{User: principal(w.arg(1)), Info: info, Revision: event.Offset(w.num("revision", 0))}, nil
 	case "remove-user":
 		return &RemoveUser{User: principal(w.arg(1))}, nil
 	case "create-category":
@@ -416,6 +422,9 @@ func (x *transcript) command(w *words) (Command, error) {
 	case "receipt-feed":
 		return &ReceiptFeed{Receipt: event.FeedReceipt{Feed: w.arg(1), Epoch: w.num("epoch", 0), First: event.Offset(w.num("first", 0)),
 			Last: event.Offset(w.num("last", 0)), Name: w.str("name", ""), Bytes: w.num("bytes", 0)}}, nil
+	}
+	if c := x.directoryCommand(w); c != nil {
+		return c, nil
 	}
 	return nil, fmt.Errorf("unknown command %s", verb)
 }
@@ -497,7 +506,9 @@ func (x *transcript) show(w *words) error {
 		f.Last, f.At = event.FeedReceipt{}, 0
 		x.print("%s", fields(" ", reflect.ValueOf(f))[1:])
 	default:
-		return fmt.Errorf("unknown query %s", what)
+		if !x.directoryShow(w) {
+			return fmt.Errorf("unknown query %s", what)
+		}
 	}
 	return nil
 }
