@@ -67,6 +67,7 @@ type Row struct {
 
 	Members  []string // of a group: exactly these, when Has says so
 	MemberOf []string // groups that the account or group is put into; it leaves none
+	Lenient  bool     // Members that are not there, such as the machines of another directory, are left out
 }
 
 // Code visits the fields.
@@ -89,6 +90,7 @@ func (r *Row) Code(c *event.Coder) {
 	c.Sub(16, r.Secret.Code)
 	event.Strs(c, 17, &r.Members)
 	event.Strs(c, 18, &r.MemberOf)
+	c.Bool(19, &r.Lenient)
 }
 
 // BadRow is a row that an import cannot do.
@@ -102,27 +104,30 @@ type importer struct {
 	*plan.Plan
 	newID func() string
 	bad   []BadRow
-	done  map[string]bool
+	done  map[event.Principal]bool
+	lists map[*Row][]event.Principal // members of groups, resolved
 }
 
 // Import adds all rows to the plan and returns the bad ones, by line. After a bad one the plan is of no use.
 func Import(p *plan.Plan, rows []Row, newID func() string) []BadRow {
-	m := &importer{Plan: p, newID: newID, done: map[string]bool{}}
-	sorted := make([]*Row, 0, len(rows)) // units from the top down
+	m := &importer{Plan: p, newID: newID, done: map[event.Principal]bool{}, lists: map[*Row][]event.Principal{}}
+	all := make([]*Row, 0, len(rows))
 	for i := range rows {
-		sorted = append(sorted, &rows[i])
+		all = append(all, &rows[i])
 	}
-	slices.SortStableFunc(sorted, func(a, b *Row) int { return cmp.Compare(depth(a.Unit), depth(b.Unit)) })
-	m.each(sorted, false, KindUnit, m.unit)
-	m.each(sorted, false, KindUser, m.user)
-	m.each(sorted, false, KindGroup, m.group)
-	m.each(sorted, false, KindGroup, m.setMembers) // leaving comes before joining: what closes a cycle may trade places
-	m.each(sorted, false, KindGroup, m.join)
-	m.each(sorted, false, KindUser, m.join)
-	m.each(sorted, true, KindGroup, m.remove)
-	m.each(sorted, true, KindUser, m.remove)
-	slices.Reverse(sorted)
-	m.each(sorted, true, KindUnit, m.remove)
+	down := slices.Clone(all) // from the top of the tree
+	slices.SortStableFunc(down, func(a, b *Row) int { return cmp.Compare(depth(a.Unit), depth(b.Unit)) })
+	m.each(down, false, KindUnit, m.unit)
+	m.each(all, false, KindUser, m.user)
+	m.each(all, false, KindGroup, m.group)
+	m.each(all, false, KindGroup, m.keepMembers) // leaving comes before joining: what closes a cycle may trade places
+	m.each(all, false, KindGroup, m.addMembers)
+	m.each(all, false, KindGroup, m.join)
+	m.each(all, false, KindUser, m.join)
+	m.each(all, true, KindGroup, m.remove)
+	m.each(all, true, KindUser, m.remove)
+	slices.Reverse(down)
+	m.each(down, true, KindUnit, m.remove)
 	m.unknown(rows)
 	slices.SortStableFunc(m.bad, func(a, b BadRow) int { return cmp.Compare(a.Line, b.Line) })
 	return m.bad
@@ -160,10 +165,10 @@ func (m *importer) unknown(rows []Row) {
 
 // once refuses a second row about the same object.
 func (m *importer) once(who event.Principal) *plan.Fault {
-	if m.done[string(who)] {
+	if m.done[who] {
 		return plan.Refuse(plan.Conflict, "D2", who, "%s has another row in this import", who)
 	}
-	m.done[string(who)] = true
+	m.done[who] = true
 	return nil
 }
 
@@ -275,7 +280,7 @@ func (m *importer) group(r *Row) *plan.Fault {
 	return m.PutGroup(id, info)
 }
 
-func (m *importer) setMembers(r *Row) *plan.Fault {
+func (m *importer) keepMembers(r *Row) *plan.Fault {
 	if r.Has&HasMembers == 0 {
 		return nil
 	}
@@ -285,12 +290,25 @@ func (m *importer) setMembers(r *Row) *plan.Fault {
 	list := make([]event.Principal, 0, len(r.Members))
 	for _, text := range r.Members {
 		who, f := plan.Resolve(m, text)
+		if f != nil && f.Class == plan.NotFound && r.Lenient {
+			continue
+		}
 		if f != nil {
 			return f
 		}
 		list = append(list, who)
 	}
-	return m.SetMembers(m.findGroup(r).ID, list)
+	m.lists[r] = list
+	return m.KeepMembers(m.findGroup(r).ID, list)
+}
+
+func (m *importer) addMembers(r *Row) *plan.Fault {
+	for _, who := range m.lists[r] {
+		if f := m.AddMember(m.findGroup(r).ID, who); f != nil {
+			return f
+		}
+	}
+	return nil
 }
 
 func (m *importer) join(r *Row) *plan.Fault {
@@ -317,12 +335,20 @@ func (m *importer) join(r *Row) *plan.Fault {
 func (m *importer) remove(r *Row) *plan.Fault {
 	switch r.Kind {
 	case KindUser:
-		return m.RemoveUser(event.UserPrincipal(r.Address))
-	case KindGroup:
-		if g := m.findGroup(r); g != nil {
-			return m.RemoveGroup(g.ID)
+		who := event.UserPrincipal(r.Address)
+		if f := m.once(who); f != nil {
+			return f
 		}
-		return plan.Refuse(plan.NotFound, "D3", "", "there is no group %q", r.Name)
+		return m.RemoveUser(who)
+	case KindGroup:
+		g := m.findGroup(r)
+		if g == nil {
+			return plan.Refuse(plan.NotFound, "D3", "", "there is no group %q", r.Name)
+		}
+		if f := m.once(event.GroupPrincipal(g.ID)); f != nil {
+			return f
+		}
+		return m.RemoveGroup(g.ID)
 	}
 	u, _, f := m.findUnit(r)
 	if f != nil {
@@ -330,6 +356,9 @@ func (m *importer) remove(r *Row) *plan.Fault {
 	}
 	if u == nil {
 		return plan.Refuse(plan.NotFound, "D3", "", "there is no unit %q", r.Name)
+	}
+	if f := m.once(event.UnitPrincipal(u.ID)); f != nil {
+		return f
 	}
 	return m.RemoveUnit(u.ID)
 }

@@ -107,16 +107,18 @@ func Split(dn string) (steps []RDN, domain string, err error) {
 	return steps[:n], strings.Join(labels, "."), nil
 }
 
-var escape = strings.NewReplacer(`\`, `\\`, `,`, `\,`, `+`, `\+`, `"`, `\"`, `<`, `\<`, `>`, `\>`, `;`, `\;`, `=`, `\=`)
-
 // Step writes one step.
 func Step(typ, value string) string {
-	value = escape.Replace(value)
-	if strings.HasPrefix(value, "#") || strings.HasPrefix(value, " ") {
-		value = `\` + value
+	var b strings.Builder
+	b.WriteString(typ)
+	b.WriteByte('=')
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		edge := c == ' ' && (i == 0 || i == len(value)-1) || c == '#' && i == 0
+		if edge || strings.IndexByte(`\,+"<>;=`, c) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
 	}
-	if strings.HasSuffix(value, " ") && len(value) > 1 {
-		value = value[:len(value)-1] + `\ `
-	}
-	return typ + "=" + value
+	return b.String()
 }

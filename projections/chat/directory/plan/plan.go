@@ -462,6 +462,19 @@ func (p *Plan) RemoveMember(id event.GroupID, who event.Principal) *Fault {
 
 // SetMembers gives a group exactly these members.
 func (p *Plan) SetMembers(id event.GroupID, list []event.Principal) *Fault {
+	if f := p.KeepMembers(id, list); f != nil { // first, so that what closes a cycle may trade places
+		return f
+	}
+	for _, who := range list {
+		if f := p.AddMember(id, who); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// KeepMembers takes everybody out of a group who is not in the list.
+func (p *Plan) KeepMembers(id event.GroupID, list []event.Principal) *Fault {
 	stays := make(map[event.Principal]bool, len(list))
 	for _, who := range list {
 		stays[who] = true
@@ -477,13 +490,8 @@ func (p *Plan) SetMembers(id event.GroupID, list []event.Principal) *Fault {
 			leave = append(leave, who)
 		}
 	}
-	for _, who := range leave { // first, so that what closes a cycle may trade places
+	for _, who := range leave {
 		if f := p.RemoveMember(id, who); f != nil {
-			return f
-		}
-	}
-	for _, who := range list {
-		if f := p.AddMember(id, who); f != nil {
 			return f
 		}
 	}
