@@ -126,6 +126,7 @@ func (c *client) newDialog(m *flow.Message, req *sip.Request, user event.Princip
 	d := &dialog{client: c, user: user, endpoint: event.Endpoint(strings.Clone(string(c.endpointOf(m)))),
 		callID: string(m.Get(flow.CallID)), tag: newTag(), from: bytes.Clone(from), sipe: isSipe(m), inviteID: m.Seq}
 	d.last.Store(uint64(m.Seq)<<32 | 200)
+	d.touch() // before the sweep can see it: it would hold a dialog never heard of for expired
 	var before, middle strings.Builder
 	before.WriteString(" " + string(target) + " SIP/2.0\r\nVia: SIP/2.0/" + c.conn.Transport() + " " + c.conn.Local().String() +
 		";branch=z9hG4bK" + d.tag + ".")

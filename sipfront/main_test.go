@@ -16,7 +16,7 @@ var ours = regexp.MustCompile(`created by (parley/sipfront[./]\S*|github.com/emi
 func TestMain(m *testing.M) {
 	code := m.Run()
 	left := ""
-	for end := time.Now().Add(5 * time.Second); code == 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); code == 0; time.Sleep(10 * time.Millisecond) {
 		b := make([]byte, 1<<20)
 		b = b[:runtime.Stack(b, true)]
 		if left = ours.FindString(string(b)); left == "" {

@@ -120,9 +120,9 @@ func (p *pool) run(origin chat.Origin, c chat.Command) (chat.Outcome, error) {
 }
 
 func (p *pool) Submit(r chat.Request, done func(chat.Outcome, error)) {
-	p.seen.Add(1)
 	select {
 	case p.queue <- queued{r, done}:
+		p.seen.Add(1) // not before: whoever counts relies on the order in the queue
 	case <-p.stop:
 	}
 }
@@ -320,7 +320,7 @@ func serve(t testing.TB, change func(*sipfront.Config)) *server {
 // dial connects a client and does not sign it in.
 func (s *server) dial(user string, change ...func(*siptest.Options)) *siptest.Client {
 	s.t.Helper()
-	o := siptest.Options{Addr: s.addr, User: user + "@" + domain, Password: "parley", Timeout: 5 * time.Second}
+	o := siptest.Options{Addr: s.addr, User: user + "@" + domain, Password: "parley", Timeout: time.Minute}
 	for _, fn := range change {
 		fn(&o)
 	}
@@ -350,10 +350,10 @@ func check(t testing.TB, all ...*siptest.Client) {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within 30 s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

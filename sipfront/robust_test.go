@@ -57,16 +57,18 @@ func TestStalledReader(t *testing.T) {
 	text := strings.Repeat("x", 7000)
 	posts := 0
 	for s.joined(lobby, "alice") {
-		if posts++; posts > 500 {
-			t.Fatal("the stalled client is still connected")
+		for range 10 { // and then wait: nobody but the stalled one is to fall behind, however busy the machine is
+			if posts++; posts > 500 {
+				t.Fatal("the stalled client is still connected")
+			}
+			if st := others[0].Post(lobby, strconv.Itoa(posts)+text); st != 200 {
+				t.Fatalf("post %d: %d", posts, st)
+			}
 		}
-		if st := others[0].Post(lobby, strconv.Itoa(posts)+text); st != 200 {
-			t.Fatalf("post %d: %d", posts, st)
-		}
-	}
-	for i, c := range others {
-		if got := c.WaitPosts(posts); len(got) != posts {
-			t.Errorf("client %d heard %d of %d: %v", i, len(got), posts, c.Err())
+		for i, c := range others {
+			if got := c.WaitPosts(10); len(got) != 10 {
+				t.Fatalf("client %d heard %d of the last 10 of %d: %v", i, len(got), posts, c.Err())
+			}
 		}
 	}
 	parts := s.ofKind(event.KindParted)
@@ -144,7 +146,8 @@ func TestInFlight(t *testing.T) {
 // answers are not, and it ends by itself.
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *sipfront.Config) { c.DeliveriesPerSec = 40 })
+	// One post of 10 deliveries is a debt for nine seconds: time enough to look at it.
+	s := serve(t, func(c *sipfront.Config) { c.DeliveriesPerSec = 1 })
 	var all []*siptest.Client
 	for i := range 10 {
 		c := s.client("alice", epid(fmt.Sprint("e", i)))
@@ -166,7 +169,7 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	if !refused {
-		t.Fatal("1,000 deliveries within a budget of 40 a second")
+		t.Fatal("1,000 deliveries within a budget of one a second")
 	}
 	b := s.dial("bob")
 	b.Register() // is not refused
@@ -184,14 +187,16 @@ func TestOverload(t *testing.T) {
 func TestFlowRate(t *testing.T) {
 	s := serve(t, func(c *sipfront.Config) { c.LoopbackFlowRate, c.LoopbackFlowBurst = 100, 10 })
 	w := s.wire()
+	start := time.Now()
 	w.send("%s", strings.Repeat(request("OPTIONS", poolURI, 1, ""), 40))
 	got := map[int]int{}
 	for range 40 {
 		m := w.answer()
 		got[m.Status()]++
 	}
-	if got[200] < 10 || got[200] > 25 || got[503] != 40-got[200] {
-		t.Errorf("%v", got)
+	took := time.Since(start)
+	if most := 10 + int(took.Seconds()*100) + 1; got[200] < 10 || got[200] > most || got[503] != 40-got[200] {
+		t.Errorf("%v in %v", got, took)
 	}
 }
 
@@ -275,7 +280,8 @@ func TestMetrics(t *testing.T) {
 // loses its connection instead. Refreshing keeps it.
 func TestSessionTimer(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *sipfront.Config) { c.SessionExpires = 2 * time.Second })
+	const expires = time.Hour
+	s := serve(t, func(c *sipfront.Config) { c.SessionExpires = expires })
 	quiet := s.client("alice")
 	sipe := s.client("bob", func(o *siptest.Options) { o.UserAgent = "Purple/2 Sipe/1.25.0" })
 	busy := s.client("carol")
@@ -283,23 +289,16 @@ func TestSessionTimer(t *testing.T) {
 		c.Join(lobby)
 	}
 	check(t, quiet, sipe, busy)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(500 * time.Millisecond):
-				busy.Update()
-			}
-		}
-	})
+	quiet.Update() // the last sign of life, before the mark: its answer is here
+	sipe.Update()
+	mark := time.Now()
+	s.front.SweepDialogs(mark.Add(expires - time.Minute)) // nobody is late
+	busy.Update()
+	check(t, quiet, sipe, busy)
+	s.front.SweepDialogs(mark.Add(expires + 1))
 	quiet.ExpectRequest("BYE")
 	sipe.ExpectClosed()
 	eventually(t, "both are parted", func() bool { return !s.joined(lobby, "alice") && !s.joined(lobby, "bob") })
-	close(stop)
-	wg.Wait()
 	if st := busy.Post(lobby, "still here"); st != 200 {
 		t.Errorf("%d", st)
 	}
@@ -311,10 +310,44 @@ func TestSessionTimer(t *testing.T) {
 	}
 }
 
+// TestNewDialogIsNotExpired: a sweep that comes between an INVITE and its answer leaves the dialog alone.
+func TestNewDialogIsNotExpired(t *testing.T) {
+	s := serve(t, nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.front.SweepDialogs(time.Now())
+			}
+		}
+	})
+	const dialogs = 200 // of one flow
+	var b strings.Builder
+	for seq := range dialogs {
+		b.WriteString(request("INVITE", poolURI, seq+1, ""))
+	}
+	for range 3 {
+		w := s.wire()
+		w.send("%s", b.String())
+		for range dialogs {
+			w.want(200)
+		}
+		if len(w.infos) > 0 {
+			t.Errorf("%d of them, first %s", len(w.infos), w.infos[0])
+		}
+	}
+}
+
 // TestUnanswered: a client that reads but does not answer is given up.
 func TestUnanswered(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(c *sipfront.Config) { c.AnswerTimeout = time.Second })
+	s := serve(t, func(c *sipfront.Config) { c.AnswerTimeout = 5 * time.Second })
 	mute := s.client("alice", func(o *siptest.Options) { o.Silent = true })
 	mute.Join(lobby)
 	check(t, mute)
@@ -403,7 +436,6 @@ func TestTLS(t *testing.T) {
 	cert, roots := certificate(t)
 	s := serve(t, func(c *sipfront.Config) {
 		c.Listeners = []sipfront.Listener{{Network: "tls", Addr: "127.0.0.1:0", AllowUnchallenged: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}}
-		c.Limits = flow.Limits{Handshake: 300 * time.Millisecond}
 	})
 	over := func(o *siptest.Options) { o.TLS = &tls.Config{RootCAs: roots} }
 	a, b := s.client("alice", over), s.client("bob", over)
@@ -422,7 +454,11 @@ func TestTLS(t *testing.T) {
 	if old.Err() == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
-	mute := s.wire()
+	hasty := serve(t, func(c *sipfront.Config) {
+		c.Listeners = []sipfront.Listener{{Network: "tls", Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}}
+		c.Limits = flow.Limits{Handshake: 300 * time.Millisecond}
+	})
+	mute := hasty.wire()
 	mute.closed()
 }
 
@@ -434,7 +470,7 @@ func TestDrain(t *testing.T) {
 	a.Join(lobby)
 	b.Join(lobby)
 	check(t, a, b)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.front.Drain(ctx); err != nil {
 		t.Fatal(err)
