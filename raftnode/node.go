@@ -37,6 +37,8 @@ var (
 	ErrBusy = errors.New("too many requests to the leader")
 	// ErrShortLog says that the log has lost entries that this node had stored. It is of class event.ErrCorrupt.
 	ErrShortLog = fmt.Errorf("the log is shorter than this node promised: %w", event.ErrCorrupt)
+	// ErrOtherLog says that the log has other entries than this node had stored. It is of class event.ErrCorrupt.
+	ErrOtherLog = fmt.Errorf("the log is not the one this node promised: %w", event.ErrCorrupt)
 )
 
 // Server is a node as the membership knows it.
@@ -318,15 +320,11 @@ func checkBootstrap(servers []Server) error {
 	return nil
 }
 
-// checkPromises refuses a log that has lost what this node had vouched for, and tells the log how much of it is
+// checkPromises refuses a log that is not what this node had vouched for, and tells the log how much of it is
 // known to be committed.
 func (n *Node) checkPromises(snapshots *snapshotStore) error {
-	promise, err := n.stable.promise()
-	if err != nil {
+	if err := n.store.checkPromise(); err != nil {
 		return err
-	}
-	if last := n.cfg.Log.LastIndex(); last < promise {
-		return shortLog(last, "entry", promise)
 	}
 	meta, ok, err := snapshots.pointer()
 	if err != nil || !ok {
@@ -334,7 +332,7 @@ func (n *Node) checkPromises(snapshots *snapshotStore) error {
 	}
 	index := event.Index(meta.Index)
 	if last := n.cfg.Log.LastIndex(); last < index {
-		return shortLog(last, "the snapshot at entry", index)
+		return brokenPromise(ErrShortLog, "it ends at entry %d, but this node had stored the snapshot at entry %d", last, index)
 	}
 	if index > n.cfg.Log.Head().Index { // the mark itself is only as durable as the append after it
 		if _, err := n.cfg.Log.Commit(index); err != nil {
@@ -342,11 +340,6 @@ func (n *Node) checkPromises(snapshots *snapshotStore) error {
 		}
 	}
 	return nil
-}
-
-func shortLog(last event.Index, what string, promised event.Index) error {
-	return fmt.Errorf("it ends at entry %d, but this node had stored %s %d; remove the node from the pool and add it again as a standby with an empty data directory: %w",
-		last, what, promised, ErrShortLog)
 }
 
 // keepHouse renews the promise and watches the log for failed writes of whoever else uses it.

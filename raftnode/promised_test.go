@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"parley/log"
 	"parley/log/event"
 )
 
@@ -22,7 +23,8 @@ func TestPromisedIsReadWithoutWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newStableStore(b, time.Minute, func(err error) { t.Error(err) })
-	if err := s.setPromise(42); err != nil {
+	want := Promise{Last: 42, Term: 7, Mark: log.Head{Index: 40, Offset: 99, Chain: event.Chain{3, 31: 4}, At: -5}}
+	if err := s.setPromise(want); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Promised(dir); err == nil || errors.Is(err, event.ErrCorrupt) {
@@ -35,8 +37,8 @@ func TestPromisedIsReadWithoutWriting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Promised(dir); err != nil || got != 42 {
-		t.Errorf("%d, %v", got, err)
+	if got, err := Promised(dir); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
 	}
 	after, err := os.ReadFile(file)
 	if err != nil || string(after) != string(before) {

@@ -43,6 +43,8 @@ type logStore struct {
 	fatal    func(error)
 
 	mu sync.Mutex // between the promise and a truncation
+	// vouched says that the promise covers an append since the start and since the last truncation.
+	vouched bool
 }
 
 // FirstIndex implements raft.LogStore.
@@ -71,7 +73,9 @@ func (s *logStore) GetLog(index uint64, out *raft.Log) error {
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-// StoreLogs implements raft.LogStore: one synced batch.
+// StoreLogs implements raft.LogStore: one synced batch. The first entries after a start or a truncation are promised
+// before raft hears of them: if the suffix that they replace ever came back, it would have another term there. For
+// what follows the promise is renewed once a second, so an append costs no second sync.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
@@ -82,7 +86,24 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 			Extensions: l.Extensions, AppendedAt: l.AppendedAt}
 	}
 	what := fmt.Sprintf("store entries %d to %d", logs[0].Index, logs[len(logs)-1].Index)
-	return watch(what, s.deadline, s.fatal, func() error { return s.log.Append(records) })
+	if err := watch(what, s.deadline, s.fatal, func() error { return s.log.Append(records) }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	vouched := s.vouched
+	s.mu.Unlock()
+	if vouched {
+		return nil
+	}
+	// If we crash here the log is longer than promised, and nobody was told of it.
+	if err := s.renewPromise(); err != nil {
+		s.fatal(fmt.Errorf("%s: %w", what, err))
+		return err
+	}
+	s.mu.Lock()
+	s.vouched = true // only raft's own goroutine stores and deletes
+	s.mu.Unlock()
+	return nil
 }
 
 // DeleteRange implements raft.LogStore. Raft deletes a suffix when a new leader replaces it, and a prefix when it
@@ -93,29 +114,82 @@ func (s *logStore) DeleteRange(first, last uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The promise goes down first. A crash in between leaves a promise that is too low, which is harmless; the other
-	// way round the node would refuse its own log.
-	keep := event.Index(first) - 1
-	promise, err := s.stable.promise()
-	if err == nil && promise > keep {
-		err = s.stable.setPromise(keep)
+	// What is committed stays, and so does the promise of it: the log refuses.
+	if keep := event.Index(first) - 1; keep >= s.log.Head().Index {
+		if err := s.lowerPromise(keep); err != nil {
+			return fmt.Errorf("lower the promise to %d: %w", keep, err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("lower the promise to %d: %w", keep, err)
-	}
+	// If we crash here the promise speaks of an entry before the suffix, which is there whether the suffix is or not.
+	s.vouched = false
 	what := fmt.Sprintf("remove entries %d to %d", first, last)
 	return watch(what, s.deadline, s.fatal, func() error { return s.log.TruncateSuffix(event.Index(first)) })
 }
 
-// renewPromise writes down how long the log is, if it has grown. LastIndex counts only what is synced.
+// lowerPromise comes before a truncation: the other way round a crash in between would make the node refuse its own
+// log. The entry at keep stays, and so does the mark, which is not above it.
+func (s *logStore) lowerPromise(keep event.Index) error {
+	p, err := s.stable.promise()
+	if err != nil || p.Last <= keep {
+		return err
+	}
+	p.Last, p.Term = keep, 0
+	if keep > 0 {
+		r, err := s.log.Record(keep)
+		if err != nil {
+			return err
+		}
+		p.Term = r.Term
+	}
+	return s.stable.setPromise(p)
+}
+
+// renewPromise writes down what the log is now, if it is more than what was promised. LastIndex counts only what is
+// synced. The mark need not be synced in the log: that these entries are committed is a fact of the pool, and they
+// are synced here.
 func (s *logStore) renewPromise() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	promise, err := s.stable.promise()
-	if last := s.log.LastIndex(); err == nil && last > promise {
-		err = s.stable.setPromise(last)
+	old, err := s.stable.promise()
+	if err != nil {
+		return err
 	}
-	return err
+	p := old
+	mark := s.log.Head() // first: the log never ends before its mark
+	last := s.log.LastIndex()
+	if last > p.Last || last == p.Last && last > 0 && p.Term == 0 {
+		r, err := s.log.Record(last)
+		if err != nil {
+			return fmt.Errorf("renew the promise: %w", err)
+		}
+		p.Last, p.Term = last, r.Term
+	}
+	if mark.Index > p.Mark.Index && mark.Index <= p.Last {
+		p.Mark = mark
+	}
+	if p == old {
+		return nil
+	}
+	return s.stable.setPromise(p)
+}
+
+// checkPromise refuses a log that is not the one this node had vouched for. On the way it tells the log how much of it
+// was committed when the node last said so: the mark in the log is only as durable as the append after it.
+func (s *logStore) checkPromise() error {
+	p, err := s.stable.promise()
+	if err != nil {
+		return err
+	}
+	if err := p.Kept(s.log); err != nil {
+		return err
+	}
+	if p.Mark.Index <= s.log.Head().Index {
+		return nil
+	}
+	if _, err := s.log.Commit(p.Mark.Index); err != nil {
+		return fmt.Errorf("commit up to entry %d, as promised: %w", p.Mark.Index, err)
+	}
+	return p.Kept(s.log)
 }
 
 // stableStore keeps term, vote, promise and snapshot pointer, each with a checksum: bbolt hands out some flipped bits
@@ -126,7 +200,7 @@ type stableStore struct {
 	fatal    func(error)
 
 	mu       sync.Mutex
-	promised *event.Index // what is stored, once read
+	promised *Promise // what is stored, once read
 }
 
 func newStableStore(inner raft.StableStore, deadline time.Duration, fatal func(error)) *stableStore {
@@ -222,29 +296,36 @@ var (
 	snapshotKey = []byte("parley.snapshot")
 )
 
-func (s *stableStore) promise() (event.Index, error) {
+// promise returns what was promised, the zero value when nothing was.
+func (s *stableStore) promise() (Promise, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.promised != nil {
 		return *s.promised, nil
 	}
-	v, err := s.GetUint64(promiseKey)
-	if err != nil && !isNotFound(err) {
-		return 0, err
+	var p Promise
+	row, err := s.Get(promiseKey)
+	if err == nil {
+		p, err = parsePromise(row)
+	} else if isNotFound(err) {
+		err = nil
 	}
-	i := event.Index(v)
-	s.promised = &i
-	return i, nil
+	if err != nil {
+		return Promise{}, err
+	}
+	s.promised = &p
+	return p, nil
 }
 
-func (s *stableStore) setPromise(i event.Index) error {
+// setPromise writes a promise: one synced row, so after a crash it is the old one or the new one.
+func (s *stableStore) setPromise(p Promise) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.SetUint64(promiseKey, uint64(i)); err != nil {
+	if err := s.Set(promiseKey, p.row()); err != nil {
 		s.promised = nil
 		return err
 	}
-	s.promised = &i
+	s.promised = &p
 	return nil
 }
 

@@ -170,28 +170,25 @@ func (a *app) withLog(data, what string, use func(*log.Log) error) (err error) {
 	if err := use(l); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if err := checkPromise(data, l.LastIndex()); err != nil {
+	if err := checkPromise(data, l); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
 
-// checkPromise compares the end of a log with what its node vouched for. A copy of the log alone has nothing to
-// compare with.
-func checkPromise(data string, last event.Index) error {
+// checkPromise compares a log with what its node vouched for. A copy of the log alone has nothing to compare with.
+func checkPromise(data string, l *log.Log) error {
 	promised, err := raftnode.Promised(filepath.Join(data, raftDir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if entries, err := os.ReadDir(data); err != nil || last == 0 || len(entries) == 1 && entries[0].Name() == logDir {
+		if entries, err := os.ReadDir(data); err != nil || l.LastIndex() == 0 || len(entries) == 1 && entries[0].Name() == logDir {
 			return err
 		}
 		return fmt.Errorf("%s has a log, but not the node's record of how long it is (%s): %w", data, raftDir, event.ErrCorrupt)
 	case err != nil:
 		return err
-	case last < promised:
-		return fmt.Errorf("the log ends at entry %d, but the node vouched for %d: entries are missing: %w", last, promised, event.ErrCorrupt)
 	}
-	return nil
+	return promised.Kept(l)
 }
 
 // missingLog tells a directory that never held a log from one whose log is gone, which is damage.
