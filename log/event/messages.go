@@ -87,7 +87,8 @@ func (r *MessageRef) Code(c *Coder) {
 //
 // The list comes from a reader of the history, so who acts on it (history, search, erasure of bodies) checks that the
 // event at each offset is the Posted of this room with this id, and treats another as a broken promise. Until needs no
-// list: time never runs back in the log, so which messages it means is in the log alone.
+// list: time never runs back in the log, so which messages it means is in the log alone: those at or before Until that
+// come before this event, which may have the same time.
 type MessagesRemoved struct {
 	Messages []MessageRef // in ascending order; empty with Until
 	Until    Time         // 0: the list says it

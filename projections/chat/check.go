@@ -48,6 +48,25 @@ func checkLine(what, text string, limit int) error {
 	return nil
 }
 
+// checkTitle refuses a name that is empty, not one line of UTF-8, or longer than limit characters.
+func checkTitle(what, name string, limit int) error {
+	if name == "" {
+		return Refuse(CodeInvalid, "%s: no name", what)
+	}
+	if n := utf8.RuneCountInString(name); n > limit {
+		return Refuse(CodeTooLarge, "name of %s: %d characters, at most %d", what, n, limit)
+	}
+	return checkLine("name of "+what, name, limit*utf8.UTFMax)
+}
+
+// checkDescription refuses what is not one line of at most 256 characters.
+func checkDescription(what, text string) error {
+	if n := utf8.RuneCountInString(text); n > MaxNameCharacters {
+		return Refuse(CodeTooLarge, "description of %s: %d characters, at most %d", what, n, MaxNameCharacters)
+	}
+	return checkLine("description of "+what, text, MaxDescriptionBytes)
+}
+
 func checkName(what, name string) error {
 	if name == "" {
 		return Refuse(CodeInvalid, "%s: no name", what)

@@ -37,7 +37,7 @@ func (d *decider) mayJoin(id event.RoomID) error {
 		return err
 	}
 	if !rights.Join && !d.Trusted {
-		return inRoom(id, CodeForbidden, "join: %s is not allowed into room %s", d.By, id)
+		return inRoom(id, CodeForbidden, "join: %s is not allowed into room %s", d.By, id).breaks(d.shut(id), d.By)
 	}
 	return nil
 }
@@ -131,6 +131,15 @@ func (d *decider) part(c *Part) (Decision, error) {
 	return out, nil
 }
 
+// shut names the rule that keeps the actor out of a room: his category, or that he is no member.
+func (d *decider) shut(id event.RoomID) string {
+	r, u := d.s.rooms.Get(id), d.s.dir.User(d.By)
+	if r != nil && u != nil && !d.s.categories.Get(r.Info.Category).covers(u.URI, d.s.dir.Reach(u, nil)) {
+		return "R1"
+	}
+	return "R5"
+}
+
 // post decides a message (protocol digest section 3.8, rules R6 and R14).
 func (d *decider) post(c *Post) (Decision, error) {
 	r, rights, err := d.admit("post", c.Room)
@@ -140,20 +149,16 @@ func (d *decider) post(c *Post) (Decision, error) {
 	if !d.s.Joined(c.Room, d.By, d.Endpoint, d.Node) {
 		return Decision{}, inRoom(c.Room, CodeNotJoined, "post: %s is not in room %s", d.By, c.Room)
 	}
-	switch {
-	case !rights.Post && !d.Trusted:
-		return Decision{}, inRoom(c.Room, CodeForbidden, "post: %s may not post in room %s", d.By, c.Room)
-	case c.Text == "":
-		return Decision{}, inRoom(c.Room, CodeInvalid, "post to room %s: no text", c.Room)
-	case len(c.Text) > MaxMessageBytes || len(c.RTF) > MaxRTFBytes:
-		return Decision{}, inRoom(c.Room, CodeTooLarge, "post to room %s: %d bytes of text (at most %d), %d of RTF (at most %d)",
-			c.Room, len(c.Text), MaxMessageBytes, len(c.RTF), MaxRTFBytes)
-	case !utf8.ValidString(c.Text) || !utf8.ValidString(c.RTF):
-		return Decision{}, inRoom(c.Room, CodeInvalid, "post to room %s: not UTF-8", c.Room)
+	cat := d.s.categories.Get(r.Info.Category)
+	if !rights.Post && !d.Trusted {
+		return Decision{}, inRoom(c.Room, CodeForbidden, "post: %s may not post in room %s", d.By, c.Room).breaks("R6", d.By)
+	}
+	if err := d.checkPost(c, cat); err != nil {
+		return Decision{}, err
 	}
 	id := d.s.tally(c.Room).lastMessage + 1
 	return d.one(c.Room, &event.Posted{Endpoint: d.Endpoint, MessageID: id, Alert: c.Alert, Text: c.Text, RTF: c.RTF,
-		Unlogged: !d.s.categories.Get(r.Info.Category).Info.ChatHistory}, Result{Room: c.Room, MessageID: id})
+		Story: c.Story, Title: c.Title, Links: c.Links, Unlogged: !cat.Info.ChatHistory}, Result{Room: c.Room, MessageID: id})
 }
 
 // readHistory fixes which messages an answer shows, so that the log says what was read. One need not be joined.
@@ -163,19 +168,11 @@ func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
 		return Decision{}, err
 	}
 	if !rights.ReadHistory && !d.Trusted {
-		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room)
+		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room).breaks(d.shut(c.Room), d.By)
 	}
-	n := c.Last
-	if n == 0 {
-		n = DefaultHistory
-	}
-	n = min(n, MaxHistory)
 	e := &event.HistoryRead{Endpoint: d.Endpoint, Asked: c.Last}
 	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.categories.Get(r.Info.Category).Info.ChatHistory {
-		e.First, e.Last = 1, last
-		if last > n {
-			e.First = last - n + 1
-		}
+		e.First, e.Last = d.historyRange(c, last)
 	}
 	return d.one(c.Room, e, Result{Room: c.Room, First: e.First, Last: e.Last})
 }

@@ -50,6 +50,14 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 		return d.publishSetting(c)
 	case *RemoveSetting:
 		return d.removeSetting(c)
+	case *ReadInvitations:
+		return d.readInvitations(c)
+	case *SearchMessages:
+		return d.searchMessages(c)
+	case *RemoveMessages:
+		return d.removeMessages(c)
+	case *ClearRoom:
+		return d.clearRoom(c)
 	case *CreateRoom:
 		return d.createRoom(c)
 	case *ChangeRoom:
@@ -95,7 +103,7 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 	case *ReceiptFeed:
 		return d.receiptFeed(c)
 	}
-	return Decision{}, Refuse(CodeUnsupported, "unknown command %T", r.Command)
+	return d.administer(r.Command)
 }
 
 // decider is one decision under way.
@@ -147,12 +155,12 @@ func (d *decider) admit(what string, id event.RoomID) (*Room, Rights, error) {
 		return nil, Rights{}, inRoom(id, CodeNotFound, "%s: no room %s", what, id)
 	}
 	if r.Info.Disabled {
-		return nil, Rights{}, inRoom(id, CodeDisabled, "%s: room %s is disabled", what, id)
+		return nil, Rights{}, inRoom(id, CodeDisabled, "%s: room %s is disabled", what, id).breaks("R7", "")
 	}
 	return r, rights, nil
 }
 
-func inRoom(id event.RoomID, code Code, format string, args ...any) error {
+func inRoom(id event.RoomID, code Code, format string, args ...any) *Refusal {
 	r := Refuse(code, format, args...)
 	r.Room = event.RoomID(strings.ToValidUTF8(string(id), "?"))
 	return r

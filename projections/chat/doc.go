@@ -31,11 +31,11 @@
 // # What State answers
 //
 //	Rights, RoomsOf, MayCreateIn, Creatable     rights of a user in a room, his rooms, where he may create one
+//	Enabled                                     whether a user may use persistent chat at all (R15)
 //	Room, RoomByName, Rooms, Access, Role, Roster, Sessions...
 //	Category, CategoryByName, Categories, AddIn, AddIns
 //	Policies (policy.Book: For, Enabled, Limits, Archiving, and every scope)
 //	Invitations, Endpoints, ActiveServers, Site, AdminRoles, Admins
-//	MaySearch                                   the rooms that a user may search
 //
 // # Refusals
 //
@@ -46,13 +46,13 @@
 //	R2   whoever creates a room must be a creator of its category
 //	R3   (defaults of a new room; nothing is refused)
 //	R4   only administrators remove rooms; only managers change them
-//	R5   a manager who is no member does not join; a presenter must be a member
+//	R5   who is no member does not join, managers included; a presenter must be a member
 //	R6   in an auditorium only presenters post; only auditoriums have presenters
 //	R7   the room is disabled
 //	R8   (who loses his membership leaves; nothing is refused)
 //	R9   only administrators remove messages
 //	R10  a room is moved by administrators, and by its managers who are creators of the other category
-//	R11  invitations: "inherit" or "false", nothing else
+//	R11  invitations of a room are "inherit" or "false": it cannot turn on what its category turned off
 //	R12  the name is taken: of a room, a category, an add-in
 //	R13  it was changed meanwhile (data collision): read again
 //	R14  (history off: nothing is kept for reading; nothing is refused)

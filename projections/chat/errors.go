@@ -54,12 +54,12 @@ type Refusal struct {
 
 	Rule      string          // the rule that is broken: "R1" to "R15" of protocol digest section 7, "D1" ... of the directory
 	Principal event.Principal // whom the refusal is about, when it is about one
-	Rows      []RowFault      // every bad row of an import
+	Rows      []RowFault      // every bad row of an import, of a change of roles, of a grant
 }
 
-// RowFault says what is wrong with a row of an import.
+// RowFault says what is wrong with a row.
 type RowFault struct {
-	Line uint32 // where the row begins in the file, from 1
+	Line uint32 // where the row begins in the file, or its place in the list; from 1
 	Text string
 }
 
@@ -109,6 +109,37 @@ func (r *Refusal) breaks(rule string, p event.Principal) *Refusal {
 	r.Text += " (rule " + rule + ")"
 	r.Rule, r.Principal = rule, event.Principal(strings.ToValidUTF8(string(p), "?"))
 	return r
+}
+
+// about says whom the refusal is about.
+func (r *Refusal) about(p event.Principal) *Refusal {
+	r.Principal = event.Principal(strings.ToValidUTF8(string(p), "?"))
+	return r
+}
+
+// faults collects what is wrong with the rows of one command: none takes effect, and all bad ones are told.
+type faults struct {
+	first *Refusal
+	rows  []RowFault
+}
+
+func (f *faults) add(row int, r *Refusal) {
+	if f.first == nil {
+		f.first = r
+	}
+	f.rows = append(f.rows, RowFault{Line: uint32(row + 1), Text: r.Text})
+}
+
+// refusal returns the first refusal with all rows, nil if there was none.
+func (f *faults) refusal(what string) error {
+	switch {
+	case f.first == nil:
+		return nil
+	case len(f.rows) > 1:
+		f.first.Text = fmt.Sprintf("%s: %d rows are refused, the first: %s", what, len(f.rows), f.first.Text)
+	}
+	f.first.Rows = f.rows
+	return f.first
 }
 
 // AsRefusal returns err as a refusal; an error that is none becomes CodeUnavailable, because its outcome is unknown.

@@ -172,6 +172,29 @@ func (s *State) Categories() iter.Seq[Category] {
 	}
 }
 
+// creates reports whether a user may create rooms in a category (rules R1 and R2).
+func (s *State) creates(g *category, u *User) bool {
+	in := s.dir.Reach(u, nil)
+	return s.enabled(u) && g.creators.has(u.URI, in) && g.covers(u.URI, in)
+}
+
+// MayCreateIn reports whether a user may create rooms in a category.
+func (s *State) MayCreateIn(id event.CategoryID, user event.Principal) bool {
+	g, u := s.categories.Get(id), s.dir.User(user)
+	return g != nil && u != nil && s.creates(g, u)
+}
+
+// Creatable returns the categories in which a user may create rooms, by id.
+func (s *State) Creatable(user event.Principal) iter.Seq[Category] {
+	return func(yield func(Category) bool) {
+		u := s.dir.User(user)
+		if u == nil {
+			return
+		}
+		s.categories.Scan(func(g *category) bool { return !s.creates(g, u) || yield(g.Category) })
+	}
+}
+
 func (s *State) room(r *Room) Room {
 	v := *r
 	if t := s.tallies.Get(r.ID); t != nil {

@@ -96,6 +96,7 @@ const (
 	MaxHistory             = 500  // messages in one answer
 	MaxMessageBytes        = 8000 // UTF-8 bytes of message text
 	MaxNameBytes           = 256
+	MaxNameCharacters      = 256     // of a room, a category, an administrator
 	MaxDescriptionBytes    = 1024    // 256 characters of at most 4 bytes
 	MaxRTFBytes            = 64000   // UTF-8 bytes of the RTF form of a message
 	MaxPrincipalBytes      = 512     // of a principal or an endpoint

@@ -85,7 +85,7 @@ func (b *Book) Place(domain, site string) {
 func (b *Book) settle() {
 	b.policy, b.config = nil, DefaultConfiguration()
 	policy, config := false, false
-	for _, s := range b.order() {
+	for _, s := range order(b.domain, b.site) {
 		if p := b.policies.Get(s); p != nil && !policy {
 			b.policy, policy = p, true
 		}
@@ -95,8 +95,10 @@ func (b *Book) settle() {
 	}
 }
 
-// order returns the scopes of the pool, the most specific first.
-func (b *Book) order() []event.Scope { return []event.Scope{Pool(b.domain), Site(b.site), Global} }
+// order returns the scopes of a pool, the most specific first.
+func order(domain, site string) []event.Scope {
+	return []event.Scope{Pool(domain), Site(site), Global}
+}
 
 // Enabled reports whether the policy that holds for a user lets him use persistent chat. Decided is false when no
 // policy holds for him.
@@ -109,7 +111,7 @@ func (b *Book) Enabled(user event.Principal) (enabled, decided bool) {
 func (b *Book) For(user event.Principal) *Policy {
 	if b.grants.Len() > 0 {
 		if g := b.grants.Get(user); g != nil {
-			return b.policies.Get(g.Scope)
+			return b.policies.Get(g.Scope) // it is there: to remove a policy takes every grant of it
 		}
 	}
 	return b.policy
@@ -120,7 +122,7 @@ func (b *Book) Limits() event.ConfigurationInfo { return b.config }
 
 // Archiving returns the compliance configuration that holds for the pool.
 func (b *Book) Archiving() event.ComplianceInfo {
-	for _, s := range b.order() {
+	for _, s := range order(b.domain, b.site) {
 		if c := b.compliance.Get(s); c != nil {
 			return c.Info
 		}

@@ -1,0 +1,203 @@
+package chat
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"parley/log/event"
+	"parley/projections/chat/policy"
+)
+
+// Limits of messages and of questions about them.
+const (
+	MaxLinks      = 100 // of one message
+	MaxQueryBytes = 1024
+	MaxAuthors    = 100 // in one query
+)
+
+// fileLink marks a link to a file in the text of a message, whatever its sender says of it.
+const fileLink = "ma-filelink:"
+
+// checkPost refuses what no message can be. Of two faults that of the sender's right comes first.
+func (d *decider) checkPost(c *Post, cat *category) error {
+	limits := d.s.Limits()
+	most := limits.MessageSizeLimit
+	if c.Story {
+		most = limits.StorySizeLimit
+		if err := checkTitle("story", c.Title, MaxNameCharacters); err != nil {
+			return err
+		}
+	} else if c.Title != "" {
+		return inRoom(c.Room, CodeInvalid, "post to room %s: only a story has a title", c.Room)
+	}
+	switch {
+	case c.Text == "":
+		return inRoom(c.Room, CodeInvalid, "post to room %s: no text", c.Room)
+	case uint64(len(c.Text)) > most || len(c.RTF) > MaxRTFBytes:
+		return inRoom(c.Room, CodeTooLarge, "post to room %s: %d bytes of text (at most %d), %d of RTF (at most %d)",
+			c.Room, len(c.Text), most, len(c.RTF), MaxRTFBytes)
+	case !utf8.ValidString(c.Text) || !utf8.ValidString(c.RTF):
+		return inRoom(c.Room, CodeInvalid, "post to room %s: not UTF-8", c.Room)
+	case len(c.Links) > MaxLinks:
+		return inRoom(c.Room, CodeTooLarge, "post to room %s: %d links, at most %d", c.Room, len(c.Links), MaxLinks)
+	}
+	files := strings.Contains(c.Text, fileLink)
+	for i := range c.Links {
+		l := &c.Links[i]
+		switch l.Kind {
+		case event.LinkFile:
+			files = true
+		case event.LinkURL, event.LinkRoom:
+		default:
+			return inRoom(c.Room, CodeInvalid, "post to room %s: link of kind %q", c.Room, l.Kind)
+		}
+		if l.URI == "" {
+			return inRoom(c.Room, CodeInvalid, "post to room %s: a link to nowhere", c.Room)
+		}
+		if err := checkLine("link", l.URI, policy.MaxURL); err != nil {
+			return err
+		}
+		if err := checkLine("name of a link", l.Name, policy.MaxURL); err != nil {
+			return err
+		}
+	}
+	if files && !cat.Info.FileUpload && !d.Trusted {
+		return inRoom(c.Room, CodeForbidden, "post to room %s: its category lets no files in", c.Room)
+	}
+	return nil
+}
+
+// historyRange fixes which messages an answer shows.
+func (d *decider) historyRange(c *ReadHistory, last uint64) (from, to uint64) {
+	n := c.Last
+	if n == 0 {
+		n = d.s.Limits().DefaultChatHistory
+	}
+	n = min(n, MaxHistory)
+	if c.UpTo == 0 {
+		return max(1, last-min(n, last)+1), last
+	}
+	from, to = max(c.From, 1), min(c.UpTo, last)
+	if from > to {
+		return 0, 0
+	}
+	return from, min(to, from+n-1)
+}
+
+func (d *decider) checkQuery(what string, q *event.Query) error {
+	if len(q.Text) > MaxQueryBytes || len(q.Authors) > MaxAuthors {
+		return Refuse(CodeTooLarge, "%s: %d bytes of text (at most %d), %d authors (at most %d)", what, len(q.Text), MaxQueryBytes, len(q.Authors), MaxAuthors)
+	}
+	if !utf8.ValidString(q.Text) {
+		return Refuse(CodeInvalid, "%s: not UTF-8", what)
+	}
+	switch q.Match {
+	case "", event.MatchAll, event.MatchOr, event.MatchExact:
+	default:
+		return Refuse(CodeInvalid, "%s: match %q is not \"all\", \"or\" or \"exact\"", what, q.Match)
+	}
+	for _, p := range q.Authors {
+		if err := checkLine(what+": author", string(p), MaxPrincipalBytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// searchMessages records a search. A room that may not be read refuses all: nothing was shown.
+func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
+	if err := checkRooms("search", c.Rooms); err != nil {
+		return Decision{}, err
+	}
+	if err := d.checkQuery("search", &c.Query); err != nil {
+		return Decision{}, err
+	}
+	rooms := slices.Clone(c.Rooms)
+	slices.Sort(rooms)
+	rooms = slices.Compact(rooms)
+	for _, id := range rooms {
+		if d.Trusted {
+			if d.s.rooms.Get(id) == nil {
+				return Decision{}, inRoom(id, CodeNotFound, "search: no room %s", id)
+			}
+			continue
+		}
+		_, rights, err := d.admit("search", id)
+		if err != nil {
+			return Decision{}, err
+		}
+		if !rights.ReadHistory {
+			return Decision{}, inRoom(id, CodeForbidden, "search: %s may not read room %s", d.By, id).breaks("R5", d.By)
+		}
+	}
+	var room event.RoomID
+	if len(rooms) == 1 {
+		room = rooms[0]
+	}
+	return d.one(room, &event.MessageSearched{Endpoint: d.Endpoint, Rooms: rooms, Query: c.Query, Limit: c.Limit, Found: c.Found}, Result{})
+}
+
+// removeMessages decides a removal of single messages (R9). What the state can know of the list it checks: the room, that
+// ids and offsets are some that exist, ascending together. That they belong together is checked by whoever acts on it.
+func (d *decider) removeMessages(c *RemoveMessages) (Decision, error) {
+	if d.s.rooms.Get(c.Room) == nil {
+		return Decision{}, inRoom(c.Room, CodeNotFound, "remove messages: no room %s", c.Room)
+	}
+	if err := d.checkQuery("remove messages", &c.Query); err != nil {
+		return Decision{}, err
+	}
+	text := c.Text
+	switch most := d.s.Limits().MessageSizeLimit; {
+	case len(c.Messages) == 0:
+		return Decision{}, inRoom(c.Room, CodeInvalid, "remove messages of room %s: none is listed", c.Room)
+	case len(c.Messages) > MaxRemoved:
+		return Decision{}, inRoom(c.Room, CodeTooLarge, "remove messages of room %s: %d of them, at most %d", c.Room, len(c.Messages), MaxRemoved)
+	case !c.Replace && text != "":
+		return Decision{}, inRoom(c.Room, CodeInvalid, "remove messages of room %s: a text without replacing", c.Room)
+	case uint64(len(text)) > most:
+		return Decision{}, inRoom(c.Room, CodeTooLarge, "remove messages of room %s: %d bytes of text, at most %d", c.Room, len(text), most)
+	case !utf8.ValidString(text):
+		return Decision{}, inRoom(c.Room, CodeInvalid, "remove messages of room %s: not UTF-8", c.Room)
+	case c.Replace && text == "":
+		text = DefaultReplacement
+	}
+	last, was := d.s.tally(c.Room).lastMessage, event.MessageRef{}
+	for _, m := range c.Messages {
+		if m.MessageID <= was.MessageID || m.Offset <= was.Offset || m.MessageID > last || m.Offset > d.s.Offset() {
+			return Decision{}, inRoom(c.Room, CodeInvalid, "remove messages of room %s: message %d at offset %d does not follow message %d at %d, or is not in the room",
+				c.Room, m.MessageID, m.Offset, was.MessageID, was.Offset)
+		}
+		was = m
+	}
+	return d.one(c.Room, &event.MessagesRemoved{Messages: c.Messages, Replaced: c.Replace, Text: text, Query: c.Query}, Result{Room: c.Room})
+}
+
+// clearRoom removes what was posted up to a time. A time to come is now: a message of tomorrow is not removed today.
+func (d *decider) clearRoom(c *ClearRoom) (Decision, error) {
+	if d.s.rooms.Get(c.Room) == nil {
+		return Decision{}, inRoom(c.Room, CodeNotFound, "clear room: no room %s", c.Room)
+	}
+	if c.Until <= 0 {
+		return Decision{}, inRoom(c.Room, CodeInvalid, "clear room %s: no time up to which", c.Room)
+	}
+	if d.s.tally(c.Room).lastMessage == 0 {
+		return Decision{Result: Result{Room: c.Room}}, nil
+	}
+	return d.one(c.Room, &event.MessagesRemoved{Until: min(c.Until, d.env.At)}, Result{Room: c.Room})
+}
+
+// readInvitations moves the mark up to which By has seen his invitations; it never goes back.
+func (d *decider) readInvitations(c *ReadInvitations) (Decision, error) {
+	if _, err := d.actor(); err != nil {
+		return Decision{}, err
+	}
+	last, read := d.s.box.Last(d.By)
+	if c.UpTo > last {
+		return Decision{}, Refuse(CodeInvalid, "read invitations: %s has none with the number %d", d.By, c.UpTo).about(d.By)
+	}
+	if c.UpTo <= read {
+		return Decision{}, nil
+	}
+	return d.one("", &event.InvitationsRead{UpTo: c.UpTo}, Result{})
+}
