@@ -31,7 +31,7 @@ func Split(text string) (title, body string) {
 		return "", text
 	}
 	title, body, _ = strings.Cut(rest, "\n")
-	if title = strings.TrimSpace(title); title == "" {
+	if title = oneLine(title); title == "" {
 		return "", text
 	}
 	return title, body
@@ -39,7 +39,7 @@ func Split(text string) (title, body string) {
 
 // Join is the inverse of Split. Line ends in a title become blanks.
 func Join(title, body string) string {
-	switch title = strings.TrimSpace(strings.Map(oneLine, title)); {
+	switch title = oneLine(title); {
 	case title == "":
 		return body
 	case body == "":
@@ -48,12 +48,9 @@ func Join(title, body string) string {
 	return storyMark + title + "\n" + body
 }
 
-func oneLine(r rune) rune {
-	if r == '\n' || r == '\r' {
-		return ' '
-	}
-	return r
-}
+var blanks = strings.NewReplacer("\n", " ", "\r", " ")
+
+func oneLine(s string) string { return strings.TrimSpace(blanks.Replace(s)) }
 
 // MaxLinks is how many links of a message are found; the rest is text.
 const MaxLinks = 100
