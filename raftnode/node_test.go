@@ -55,7 +55,7 @@ func TestPool(t *testing.T) {
 		if m.ID == first.ID() {
 			want = raftnode.StateLeader
 		}
-		if m.State != want || !m.Voter || m.LastContact > time.Second || m.Index == 0 || m.Addr != p.addrs[m.ID] {
+		if m.State != want || !m.Voter || m.LastContact > testTimers.Silent || m.Index == 0 || m.Addr != p.addrs[m.ID] {
 			t.Errorf("status of %s: %+v, want a %s in contact", m.ID, m, want)
 		}
 	}
@@ -128,7 +128,7 @@ func TestMembership(t *testing.T) {
 	v := uint64(0)
 	post := func(n *testNode) { v++; p.post(n, v) }
 	post(p.nodes["n1"])
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 
 	// A newcomer that never answers does not take the pool down.
@@ -224,7 +224,7 @@ func TestVerify(t *testing.T) {
 	p := newTestPool(t)
 	p.form("n1")
 	n1 := p.leader()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	verify := func() error {
 		_, _, err := n1.Verify().Wait(ctx)
@@ -275,7 +275,7 @@ func TestForwardWithoutLeader(t *testing.T) {
 			if !errors.Is(err, raftnode.ErrNoLeader) && !errors.Is(err, raftnode.ErrUnknownOutcome) && !errors.Is(err, raftnode.ErrNotLeader) {
 				t.Errorf("answer without a leader: %v", err)
 			}
-		case <-time.After(15 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("a request got no answer")
 		}
 	}
@@ -292,7 +292,7 @@ func TestStrangers(t *testing.T) {
 	p.form("n1")
 	p.leader()
 	addr := p.addrs["n1"]
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	listener := func() net.Listener {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -312,7 +312,7 @@ func TestStrangers(t *testing.T) {
 		defer conn.Close()
 		// In TLS 1.3 the client learns only when it reads that its certificate was refused. A node that is let in
 		// hears a sign of life.
-		if err := conn.SetReadDeadline(time.Now().Add(8 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			return err
 		}
 		_, err = conn.Read(make([]byte, 1))
@@ -348,7 +348,7 @@ func TestForwardOfAnEarlierTerm(t *testing.T) {
 	p := newTestPool(t)
 	p.form("n1")
 	n1 := p.leader()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -371,7 +371,7 @@ func TestForwardOfAnEarlierTerm(t *testing.T) {
 		if _, err := conn.Write(request); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		for {
@@ -398,11 +398,11 @@ func TestForwardOfAnEarlierTerm(t *testing.T) {
 // TestStandbyReplacesALostVoter: with the vote of the first loss moved on, the pool survives a second one.
 func TestStandbyReplacesALostVoter(t *testing.T) {
 	p := newTestPool(t)
-	p.replaceAfter = 1500 * time.Millisecond
+	p.replaceAfter = 5 * time.Second
 	p.form(ids(3)...)
 	leader := p.leader()
 	p.start("n4")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := leader.AddStandby(ctx, "n4", p.addrs["n4"]); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,9 +77,10 @@ func (a *authority) identity(name string, dns ...string) (server *tls.Config, cl
 	return server, client
 }
 
-// testTimers are short, and still long for two busy cores.
-var testTimers = raftnode.Timers{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond,
-	RPC: 2 * time.Second, Silent: time.Second}
+// testTimers keep a leader on a machine that has no time for it for 1.5 s: the tests rely on one that nobody
+// stops. They run beside each other, because what they do is to wait for elections.
+var testTimers = raftnode.Timers{Heartbeat: 1500 * time.Millisecond, Election: 1500 * time.Millisecond, Lease: 1500 * time.Millisecond,
+	RPC: 10 * time.Second, Silent: 3 * time.Second}
 
 // testPool is a pool of real nodes on loopback.
 type testPool struct {
@@ -103,6 +105,7 @@ type testNode struct {
 }
 
 func newTestPool(t *testing.T) *testPool {
+	t.Parallel()
 	return &testPool{t: t, ca: newAuthority(t), dir: t.TempDir(), addrs: map[event.NodeID]string{}, nodes: map[event.NodeID]*testNode{}}
 }
 
@@ -112,9 +115,16 @@ func (p *testPool) listen(id event.NodeID) net.Listener {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		p.t.Fatal(err)
+	var ln net.Listener
+	var err error
+	// While a node is stopped the kernel may give its port to somebody else's connection, for a moment.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if ln, err = net.Listen("tcp", addr); err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			p.t.Fatal(err)
+		}
 	}
 	p.addrs[id] = ln.Addr().String()
 	return ln
@@ -183,7 +193,7 @@ func (p *testPool) open(id event.NodeID, ln net.Listener, servers []raftnode.Ser
 	}
 	server, client := p.ca.identity(string(id), string(id))
 	cfg := raftnode.Config{ID: id, Dir: dir, Network: raftnode.TLS(ln, server, client), Advertise: ln.Addr().String(), Bootstrap: servers,
-		Log: l, Logger: logger, Timers: testTimers, StoreDeadline: 20 * time.Second, ReplaceAfter: p.replaceAfter,
+		Log: l, Logger: logger, Timers: testTimers, StoreDeadline: 2 * time.Minute, ReplaceAfter: p.replaceAfter,
 		OnLead: func(ctx context.Context) {
 			if err := n.seq.Lead(ctx); err != nil {
 				logger.Warn("Lead", "node", id, "error", err)
@@ -270,7 +280,7 @@ func (p *testPool) stop(id event.NodeID) {
 	p.t.Helper()
 	n := p.nodes[id]
 	delete(p.nodes, id)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
 		p.t.Errorf("stop %s: %v", id, err)
@@ -288,7 +298,7 @@ func (p *testPool) stopAll() {
 	for id := range p.nodes {
 		n := p.nodes[id]
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := errors.Join(n.Shutdown(ctx), n.log.Close(), n.fatal); err != nil {
 				p.t.Errorf("node %s: %v", id, err)

@@ -283,10 +283,11 @@ func TestDisk(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		bad  func(release <-chan struct{}) error
+		wait time.Duration
 		want string
 	}{
-		{"hangs", func(release <-chan struct{}) error { <-release; return nil }, "the disk hangs"},
-		{"fails", func(<-chan struct{}) error { return errors.New("no space left") }, "no space left"},
+		{"hangs", func(release <-chan struct{}) error { <-release; return nil }, 50 * time.Millisecond, "the disk hangs"},
+		{"fails", func(<-chan struct{}) error { return errors.New("no space left") }, time.Minute, "no space left"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var bad atomic.Bool
@@ -297,11 +298,11 @@ func TestDisk(t *testing.T) {
 				}
 				return nil
 			}))
-			r := newRig(t, fs, 50*time.Millisecond)
+			r := newRig(t, fs, c.wait)
 			bad.Store(true)
 			done := make(chan error, 1)
 			go func() { done <- r.StoreLogs(noops(1, 1, 1)) }()
-			deadline := time.After(10 * time.Second)
+			deadline := time.After(time.Minute)
 			for r.fatals.first() == nil {
 				select {
 				case <-deadline:
