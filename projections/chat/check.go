@@ -123,7 +123,7 @@ func checkPrincipals(what string, list []event.Principal) error {
 	return nil
 }
 
-func (o *Origin) check() error {
+func checkOrigin(o *Origin) error {
 	if o.By == "" {
 		return Refuse(CodeInvalid, "a command needs somebody who gives it")
 	}

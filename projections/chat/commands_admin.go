@@ -25,10 +25,10 @@ func (d *decider) checkCategory(id event.CategoryID, info *event.CategoryInfo) e
 		return err
 	}
 	if other, taken := d.s.CategoryByName(info.Name); taken && other.ID != id {
-		return Refuse(CodeConflict, "category %q: the name is taken", info.Name).breaks("R12", "")
+		return Refuse(CodeConflict, "category %q: the name is taken", info.Name).Breaks("R12", "")
 	}
 	if _, taken := d.s.RoomByName(info.Name); taken {
-		return Refuse(CodeConflict, "category %q: a room has the name", info.Name).breaks("R12", "")
+		return Refuse(CodeConflict, "category %q: a room has the name", info.Name).Breaks("R12", "")
 	}
 	if err := checkDescription("category", info.Description); err != nil {
 		return err

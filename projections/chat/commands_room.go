@@ -37,7 +37,7 @@ func (d *decider) mayJoin(id event.RoomID) error {
 		return err
 	}
 	if !rights.Join && !d.Trusted {
-		return inRoom(id, CodeForbidden, "join: %s is not allowed into room %s", d.By, id).breaks(d.shut(id), d.By)
+		return inRoom(id, CodeForbidden, "join: %s is not allowed into room %s", d.By, id).Breaks(d.shut(id), d.By)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (d *decider) post(c *Post) (Decision, error) {
 	}
 	cat := d.s.categories.Get(r.Info.Category)
 	if !rights.Post && !d.Trusted {
-		return Decision{}, inRoom(c.Room, CodeForbidden, "post: %s may not post in room %s", d.By, c.Room).breaks("R6", d.By)
+		return Decision{}, inRoom(c.Room, CodeForbidden, "post: %s may not post in room %s", d.By, c.Room).Breaks("R6", d.By)
 	}
 	if err := d.checkPost(c, cat); err != nil {
 		return Decision{}, err
@@ -168,7 +168,7 @@ func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
 		return Decision{}, err
 	}
 	if !rights.ReadHistory && !d.Trusted {
-		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room).breaks(d.shut(c.Room), d.By)
+		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room).Breaks(d.shut(c.Room), d.By)
 	}
 	e := &event.HistoryRead{Endpoint: d.Endpoint, Asked: c.Last}
 	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.categories.Get(r.Info.Category).Info.ChatHistory {

@@ -24,7 +24,7 @@ type Decision struct {
 //
 // Whether the command took effect before is asked first, then whether it may, then whether it makes sense.
 func Decide(s *State, r Request, env Env) (Decision, error) {
-	if err := r.Origin.check(); err != nil {
+	if err := checkOrigin(&r.Origin); err != nil {
 		return Decision{}, err
 	}
 	if again, ok := s.recall(&r); ok {
@@ -33,7 +33,7 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 	if r.Command == nil {
 		return Decision{}, Refuse(CodeUnsupported, "no command")
 	}
-	if err := entitled(&r); err != nil {
+	if err := r.Entitled(); err != nil {
 		return Decision{}, err
 	}
 	d := &decider{s: s, env: env, Origin: r.Origin}
@@ -131,10 +131,10 @@ func (d *decider) parted(x *Session, reason event.PartReason) event.Draft {
 func (d *decider) actor() (*User, error) {
 	u := d.s.dir.User(d.By)
 	if u == nil {
-		return nil, Refuse(CodeForbidden, "%s has no account", d.By).breaks("R15", d.By)
+		return nil, Refuse(CodeForbidden, "%s has no account", d.By).Breaks("R15", d.By)
 	}
 	if !d.Trusted && !d.s.enabled(u) {
-		return nil, Refuse(CodeForbidden, "%s is not enabled by policy", d.By).breaks("R15", d.By)
+		return nil, Refuse(CodeForbidden, "%s is not enabled by policy", d.By).Breaks("R15", d.By)
 	}
 	return u, nil
 }
@@ -155,7 +155,7 @@ func (d *decider) admit(what string, id event.RoomID) (*Room, Rights, error) {
 		return nil, Rights{}, inRoom(id, CodeNotFound, "%s: no room %s", what, id)
 	}
 	if r.Info.Disabled {
-		return nil, Rights{}, inRoom(id, CodeDisabled, "%s: room %s is disabled", what, id).breaks("R7", "")
+		return nil, Rights{}, inRoom(id, CodeDisabled, "%s: room %s is disabled", what, id).Breaks("R7", "")
 	}
 	return r, rights, nil
 }

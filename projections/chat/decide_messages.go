@@ -128,7 +128,7 @@ func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
 			return Decision{}, err
 		}
 		if !rights.ReadHistory {
-			return Decision{}, inRoom(id, CodeForbidden, "search: %s may not read room %s", d.By, id).breaks("R5", d.By)
+			return Decision{}, inRoom(id, CodeForbidden, "search: %s may not read room %s", d.By, id).Breaks("R5", d.By)
 		}
 	}
 	var room event.RoomID
@@ -194,7 +194,7 @@ func (d *decider) readInvitations(c *ReadInvitations) (Decision, error) {
 	}
 	last, read := d.s.box.Last(d.By)
 	if c.UpTo > last {
-		return Decision{}, Refuse(CodeInvalid, "read invitations: %s has none with the number %d", d.By, c.UpTo).about(d.By)
+		return Decision{}, Refuse(CodeInvalid, "read invitations: %s has none with the number %d", d.By, c.UpTo).About(d.By)
 	}
 	if c.UpTo <= read {
 		return Decision{}, nil

@@ -71,7 +71,7 @@ func noScope(what string, s event.Scope) error {
 // changed refuses a change of something that was changed after the caller had seen it (rule R13).
 func changed(what string, seen, now event.Offset) error {
 	if seen != 0 && seen != now {
-		return Refuse(CodeConflict, "change %s: it was changed meanwhile", what).breaks("R13", "")
+		return Refuse(CodeConflict, "change %s: it was changed meanwhile", what).Breaks("R13", "")
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (d *decider) checkAddIn(id event.AddInID, info *event.AddInInfo) error {
 		return err
 	}
 	if other, taken := d.s.reg.AddInByName(info.Name); taken && other.ID != id {
-		return Refuse(CodeConflict, "add-in %q: the name is taken", info.Name).breaks("R12", "")
+		return Refuse(CodeConflict, "add-in %q: the name is taken", info.Name).Breaks("R12", "")
 	}
 	if len(info.URL) > maxAddInURL {
 		return Refuse(CodeTooLarge, "add-in %q: URL of %d bytes, at most %d", info.Name, len(info.URL), maxAddInURL)
@@ -156,7 +156,7 @@ func (d *decider) scoped(what string, scope event.Scope, create, exists bool, se
 	}
 	switch {
 	case create && exists && now != 0:
-		return Refuse(CodeConflict, "create %s: scope %q has one", what, scope).breaks("R12", "")
+		return Refuse(CodeConflict, "create %s: scope %q has one", what, scope).Breaks("R12", "")
 	case !create && !exists && scope != policy.Global:
 		return noScope(what, scope)
 	}
@@ -189,7 +189,7 @@ func (d *decider) removePolicy(c *RemovePolicy) (Decision, error) {
 		return Decision{}, noScope("policy", c.Scope)
 	}
 	if u, held := d.s.book.Holds(c.Scope); held && !c.Force {
-		return Decision{}, Refuse(CodeConflict, "remove policy %s: users were given it, such as %s: take it away first, or force it", c.Scope, u).about(u)
+		return Decision{}, Refuse(CodeConflict, "remove policy %s: users were given it, such as %s: take it away first, or force it", c.Scope, u).About(u)
 	}
 	return d.lockOut(&event.PolicyRemoved{Scope: c.Scope})
 }
@@ -212,7 +212,7 @@ func (d *decider) grantPolicy(c *GrantPolicy) (Decision, error) {
 	for i, u := range c.Users {
 		switch {
 		case d.s.dir.User(u) == nil:
-			bad.add(i, Refuse(CodeNotFound, "grant policy: no user %q", u).about(u))
+			bad.add(i, Refuse(CodeNotFound, "grant policy: no user %q", u).About(u))
 		case d.s.book.Granted(u) != c.Scope:
 			ev.Users = append(ev.Users, u)
 		}
@@ -298,7 +298,7 @@ func (d *decider) changeAdmin(c *ChangeAdmin) (Decision, error) {
 			return Decision{}, err
 		}
 	} else if d.s.dir.User(c.Admin) == nil {
-		return Decision{}, Refuse(CodeNotFound, "change administrator: %q is neither \"admin:NAME\" nor a user", c.Admin).about(c.Admin)
+		return Decision{}, Refuse(CodeNotFound, "change administrator: %q is neither \"admin:NAME\" nor a user", c.Admin).About(c.Admin)
 	}
 	if d.s.reg.Admin(c.Admin) == c.Roles {
 		return Decision{}, nil
@@ -317,7 +317,7 @@ func (d *decider) setEndpoint(c *SetEndpoint) (Decision, error) {
 		return Decision{}, err
 	}
 	if d.s.dir.User(c.Address) != nil || string(c.Address) == d.s.head.poolURI {
-		return Decision{}, Refuse(CodeConflict, "endpoint %s: the address belongs to somebody", c.Address).breaks("R12", c.Address)
+		return Decision{}, Refuse(CodeConflict, "endpoint %s: the address belongs to somebody", c.Address).Breaks("R12", c.Address)
 	}
 	old, exists := d.s.reg.Endpoint(c.Address)
 	if exists && old == (registry.Endpoint{Address: c.Address, DisplayName: c.DisplayName}) {

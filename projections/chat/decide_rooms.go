@@ -15,10 +15,10 @@ func (d *decider) checkRoom(id event.RoomID, info *event.RoomInfo, addIn string)
 		return err
 	}
 	if other, taken := d.s.RoomByName(info.Name); taken && other.ID != id {
-		return inRoom(id, CodeConflict, "room %q: the name is taken", info.Name).breaks("R12", "")
+		return inRoom(id, CodeConflict, "room %q: the name is taken", info.Name).Breaks("R12", "")
 	}
 	if _, taken := d.s.CategoryByName(info.Name); taken {
-		return inRoom(id, CodeConflict, "room %q: a category has the name", info.Name).breaks("R12", "")
+		return inRoom(id, CodeConflict, "room %q: a category has the name", info.Name).Breaks("R12", "")
 	}
 	if err := checkDescription("room", info.Description); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (d *decider) checkRoom(id event.RoomID, info *event.RoomInfo, addIn string)
 	switch info.Invitations {
 	case event.InvitationsInherit, event.InvitationsFalse:
 	default:
-		return inRoom(id, CodeInvalid, "room %q: invitations %q, want %q or %q", info.Name, info.Invitations, event.InvitationsInherit, event.InvitationsFalse).breaks("R11", "")
+		return inRoom(id, CodeInvalid, "room %q: invitations %q, want %q or %q", info.Name, info.Invitations, event.InvitationsInherit, event.InvitationsFalse).Breaks("R11", "")
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (d *decider) createRoom(c *CreateRoom) (Decision, error) {
 			return Decision{}, err
 		}
 		if cat == nil || !d.s.creates(cat, u) {
-			return Decision{}, Refuse(CodeForbidden, "create room: %s may not create rooms in category %q", d.By, info.Category).breaks("R2", d.By)
+			return Decision{}, Refuse(CodeForbidden, "create room: %s may not create rooms in category %q", d.By, info.Category).Breaks("R2", d.By)
 		}
 	}
 	if cat == nil {
@@ -122,9 +122,9 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 	roles := make(map[event.Principal]event.Role, len(access))
 	for i, a := range access {
 		if err := checkPrincipal("roles of room "+info.Name, a.Principal); err != nil {
-			bad.add(i, AsRefusal(err).about(a.Principal))
+			bad.add(i, AsRefusal(err).About(a.Principal))
 		} else if _, twice := roles[a.Principal]; twice {
-			bad.add(i, inRoom(id, CodeInvalid, "roles of room %q: %s is listed twice", info.Name, a.Principal).about(a.Principal))
+			bad.add(i, inRoom(id, CodeInvalid, "roles of room %q: %s is listed twice", info.Name, a.Principal).About(a.Principal))
 		}
 		roles[a.Principal] = a.Role
 	}
@@ -146,15 +146,15 @@ func (d *decider) checkRole(id event.RoomID, info *event.RoomInfo, cat *category
 	case a.Role == 0:
 		return nil
 	case a.Role&^(event.RoleMember|event.RoleManager|event.RolePresenter) != 0:
-		return inRoom(id, CodeInvalid, "roles of room %q: unknown role %d", info.Name, a.Role).about(a.Principal)
+		return inRoom(id, CodeInvalid, "roles of room %q: unknown role %d", info.Name, a.Role).About(a.Principal)
 	case !d.s.dir.Exists(a.Principal):
-		return inRoom(id, CodeNotFound, "roles of room %q: there is no %s", info.Name, a.Principal).about(a.Principal)
+		return inRoom(id, CodeNotFound, "roles of room %q: there is no %s", info.Name, a.Principal).About(a.Principal)
 	case !cat.covers(a.Principal, d.s.dir.ReachOf(a.Principal, nil)):
-		return inRoom(id, CodeForbidden, "roles of room %q: %s is outside the category", info.Name, a.Principal).breaks("R1", a.Principal)
+		return inRoom(id, CodeForbidden, "roles of room %q: %s is outside the category", info.Name, a.Principal).Breaks("R1", a.Principal)
 	case a.Role&event.RolePresenter == 0:
 		return nil
 	case info.Type != event.RoomAuditorium:
-		return inRoom(id, CodeInvalid, "roles of room %q: only an auditorium has presenters, not %s", info.Name, a.Principal).breaks("R6", a.Principal)
+		return inRoom(id, CodeInvalid, "roles of room %q: only an auditorium has presenters, not %s", info.Name, a.Principal).Breaks("R6", a.Principal)
 	}
 	var all event.Role
 	for _, p := range d.s.dir.Containing(a.Principal) {
@@ -165,7 +165,7 @@ func (d *decider) checkRole(id event.RoomID, info *event.RoomInfo, cat *category
 		}
 	}
 	if all&event.RoleMember == 0 && info.Privacy != event.PrivacyOpen {
-		return inRoom(id, CodeForbidden, "roles of room %q: presenter %s is not a member", info.Name, a.Principal).breaks("R5", a.Principal)
+		return inRoom(id, CodeForbidden, "roles of room %q: presenter %s is not a member", info.Name, a.Principal).Breaks("R5", a.Principal)
 	}
 	return nil
 }
@@ -194,10 +194,10 @@ func (d *decider) changeRoom(c *ChangeRoom) (Decision, error) {
 			return Decision{}, inRoom(c.ID, CodeNotFound, "change room: no room %s", c.ID)
 		}
 		if !rights.Manage {
-			return Decision{}, inRoom(c.ID, CodeForbidden, "change room %s: %s does not manage it", c.ID, d.By).breaks("R4", d.By)
+			return Decision{}, inRoom(c.ID, CodeForbidden, "change room %s: %s does not manage it", c.ID, d.By).Breaks("R4", d.By)
 		}
 		if moves && (cat == nil || !d.s.creates(cat, u)) {
-			return Decision{}, inRoom(c.ID, CodeForbidden, "change room %s: %s may not move it to category %q", c.ID, d.By, info.Category).breaks("R10", d.By)
+			return Decision{}, inRoom(c.ID, CodeForbidden, "change room %s: %s may not move it to category %q", c.ID, d.By, info.Category).Breaks("R10", d.By)
 		}
 	}
 	if cat == nil {

@@ -32,7 +32,8 @@ func (s *State) Fold(e event.Envelope, save Saver) error {
 	if err := s.fold(&e, save); err != nil {
 		return fmt.Errorf("fold %s %d: %w", e.Kind(), e.Offset, err)
 	}
-	s.remember(save, &e)
+	a, b := resultOf(&e)
+	s.memory.Remember(save, e.Command, e.Offset, e.At, a, b)
 	s.head.offset, s.head.at, s.head.chain, s.head.index = e.Offset, e.At, e.Chain, e.Index
 	(*headTable)(s).save(save)
 	return nil

@@ -174,13 +174,10 @@ func derived(s *State) string {
 		p := event.UnitPrincipal(u.ID)
 		fmt.Fprintln(&b, p, s.dir.Containing(p), slices.Collect(s.dir.Members(p)), s.dir.UnitByName(u.Info.Parent, u.Info.Name).ID)
 	}
-	s.due.Scan(func(k event.Offset, v commandKey) bool { fmt.Fprintln(&b, k, v); return true })
+	fmt.Fprintln(&b, s.memory.Len(), s.memory.Oldest())
 	s.grantsOf.Scan(func(g *grant) bool { fmt.Fprintln(&b, *g); return true })
 	s.sessionsOf.Scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
 	s.sessionsOn.Scan(func(x *Session) bool { fmt.Fprintln(&b, *x); return true })
-	if s.due.Len() > 0 {
-		fmt.Fprintln(&b, s.oldest)
-	}
 	return b.String()
 }
 

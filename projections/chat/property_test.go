@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"parley/log/event"
+	"parley/projections/chat/memory"
 
 	"pgregory.net/rapid"
 )
@@ -199,7 +200,7 @@ func TestRandomHistories(t *testing.T) {
 		var album []photo
 		shadow := m.s.Clone() // folds the same events in a life of its own
 		for range rapid.IntRange(20, 100).Draw(rt, "steps") {
-			m.now += event.Time(rapid.Int64Range(0, int64(rememberFor)/10).Draw(rt, "pause"))
+			m.now += event.Time(rapid.Int64Range(0, int64(memory.For)/10).Draw(rt, "pause"))
 			r := m.request()
 			before := m.s.Hash()
 			d1, err1 := Decide(m.s, r, Env{At: m.now, NewID: m.fixedID()})

@@ -14,6 +14,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/memory"
 )
 
 // A room is quiet above 75 users and speaks again below 60 (80 %): endpoints do not count, users do.
@@ -173,9 +174,9 @@ func TestForgettingIsBounded(t *testing.T) {
 	for i := range n {
 		post(fmt.Sprint(i))
 	}
-	p.now += rememberFor - n // the newest is not a day old, the oldest is not more than one
+	p.now += memory.For - n // the newest is not a day old, the oldest is not more than one
 	post("")
-	if got := p.s.seen.Len(); got != n {
+	if got := p.s.memory.Len(); got != n {
 		t.Fatalf("%d commands remembered after exactly a day, want %d", got, n)
 	}
 	p.now += 2 * n
@@ -183,12 +184,12 @@ func TestForgettingIsBounded(t *testing.T) {
 	for left > 0 {
 		post("")
 		was := left
-		left = p.s.seen.Len()
-		if was-left > forgetPerEvent || was == left {
+		left = p.s.memory.Len()
+		if was-left > memory.PerEvent || was == left {
 			t.Fatalf("one event forgot %d commands", was-left)
 		}
 		for i := range n { // the oldest went first
-			_, known := p.s.seen.Get(seen{id: keyOf(commandID(fmt.Sprint(i)))})
+			_, _, _, known := p.s.memory.Recall(commandID(fmt.Sprint(i)))
 			if known != (i >= n-left) {
 				t.Fatalf("with %d left, command %d remembered: %v", left, i, known)
 			}
@@ -212,7 +213,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	p, g := demoPool(t, "alice")
 	room := p.room(g, "A", event.PrivacyOpen)
 	p.must(as("alice"), &Join{Rooms: []event.RoomID{room}})
-	p.s.memory = 10
+	p.s.memory = memory.New(rowSeen, 10)
 	post := func(id string) Decision {
 		o := as("alice")
 		o.ID = commandID(id)
@@ -247,8 +248,8 @@ func TestRememberedOffsetIsTheLast(t *testing.T) {
 	if d := p.must(o, &Join{Rooms: []event.RoomID{a, b}, Batch: true}); !d.Result.Duplicate || d.Offset != end || len(d.Result.Refused) > 0 {
 		t.Fatalf("the retry gets %+v, want offset %d", d, end)
 	}
-	if p.s.seen.Len() != 1 || p.s.due.Len() != 1 {
-		t.Fatalf("%d commands remembered, %d due", p.s.seen.Len(), p.s.due.Len())
+	if p.s.memory.Len() != 1 {
+		t.Fatalf("%d commands remembered", p.s.memory.Len())
 	}
 }
 
@@ -261,12 +262,12 @@ func TestRememberedJoinMovesOn(t *testing.T) {
 	o := as("alice")
 	o.ID = commandID("join")
 	p.must(o, &Join{Rooms: []event.RoomID{room}})
-	p.now += rememberFor * 3 / 4
+	p.now += memory.For * 3 / 4
 	o.Node = "n2"
 	if d := p.must(o, &Join{Rooms: []event.RoomID{room}}); len(d.Events) != 1 {
 		t.Fatalf("on another node: %+v", d)
 	}
-	p.now += rememberFor / 2
+	p.now += memory.For / 2
 	for range 3 {
 		p.must(as("bob"), &Post{Room: room, Text: "x"})
 	}
@@ -390,24 +391,16 @@ func TestLoadRefusesDamage(t *testing.T) {
 	}
 }
 
-// A refusal is one short line of UTF-8 whatever a client sent, and its class survives the journey between nodes.
+// A refusal is one short line of UTF-8 whatever a client sent.
 func TestRefusals(t *testing.T) {
 	p, _ := demoPool(t, "alice")
 	_, _, err := p.do(as("alice"), &Post{Room: event.RoomID("x\n\xff" + strings.Repeat("y", 10_000)), Text: "t"})
 	wantCode(t, err, CodeNotFound)
 	f := AsRefusal(err)
-	if strings.ContainsAny(f.Text, "\n\r") || len(f.Text) > 2*maxRefusalBytes || !utf8.ValidString(f.Text) || !utf8.ValidString(string(f.Room)) {
+	if strings.ContainsAny(f.Text, "\n\r") || len(f.Text) > 2*512 || !utf8.ValidString(f.Text) || !utf8.ValidString(string(f.Room)) {
 		t.Errorf("refusal %q for room %q", f.Text, f.Room)
 	}
-	for code, class := range classes {
-		var got Reply
-		if err := event.Unmarshal(event.Marshal(&Reply{Refusal: Refuse(code, "x")}), &got); err != nil {
-			t.Fatal(err)
-		}
-		if !errors.Is(got.Refusal, class) {
-			t.Errorf("%s arrives as %v", code, got.Refusal)
-		}
-	}
+
 }
 
 // What a decision lets through can be written, read and used as a key.
@@ -421,21 +414,21 @@ func TestHostileText(t *testing.T) {
 		by := as("alice")
 		by.By = event.Principal("sip:" + bad + "@x")
 		for _, r := range []Request{
-			{o, &Join{Rooms: []event.RoomID{room}}},
-			{by, &Join{Rooms: []event.RoomID{room}}},
-			{as("alice"), &Join{Rooms: []event.RoomID{event.RoomID(bad)}, Batch: true}},
-			{as("alice"), &Part{Rooms: []event.RoomID{room}, Reason: event.PartReason(bad)}},
-			{as("alice"), &PublishSetting{Setting: event.Setting{Category: bad}}},
-			{admin, &CreateRoom{Info: event.RoomInfo{Name: "a" + bad, Category: g}}},
-			{admin, &CreateRoom{Info: event.RoomInfo{Name: "ok", Description: bad, Category: g}}},
-			{admin, &CreateRoom{Info: event.RoomInfo{Name: "ok", AddIn: bad, Category: g}}},
-			{admin, &CreateRoom{ID: event.RoomID(bad), Info: event.RoomInfo{Name: "ok", Category: g}}},
-			{admin, &CreateCategory{Info: event.CategoryInfo{Name: "b" + bad}}},
-			{admin, &CreateCategory{Info: event.CategoryInfo{Name: "b", Allowed: []event.Principal{event.Principal("sip:" + bad + "@x")}}}},
-			{admin, &CreateUser{User: event.Principal("sip:" + bad + "@x")}},
-			{admin, &CreateUser{User: user("ok"), Info: event.UserInfo{DisplayName: bad}}},
-			{admin, &ClaimFeed{Feed: bad}},
-			{admin, &StartNode{Version: bad}},
+			{Origin: o, Command: &Join{Rooms: []event.RoomID{room}}},
+			{Origin: by, Command: &Join{Rooms: []event.RoomID{room}}},
+			{Origin: as("alice"), Command: &Join{Rooms: []event.RoomID{event.RoomID(bad)}, Batch: true}},
+			{Origin: as("alice"), Command: &Part{Rooms: []event.RoomID{room}, Reason: event.PartReason(bad)}},
+			{Origin: as("alice"), Command: &PublishSetting{Setting: event.Setting{Category: bad}}},
+			{Origin: admin, Command: &CreateRoom{Info: event.RoomInfo{Name: "a" + bad, Category: g}}},
+			{Origin: admin, Command: &CreateRoom{Info: event.RoomInfo{Name: "ok", Description: bad, Category: g}}},
+			{Origin: admin, Command: &CreateRoom{Info: event.RoomInfo{Name: "ok", AddIn: bad, Category: g}}},
+			{Origin: admin, Command: &CreateRoom{ID: event.RoomID(bad), Info: event.RoomInfo{Name: "ok", Category: g}}},
+			{Origin: admin, Command: &CreateCategory{Info: event.CategoryInfo{Name: "b" + bad}}},
+			{Origin: admin, Command: &CreateCategory{Info: event.CategoryInfo{Name: "b", Allowed: []event.Principal{event.Principal("sip:" + bad + "@x")}}}},
+			{Origin: admin, Command: &CreateUser{User: event.Principal("sip:" + bad + "@x")}},
+			{Origin: admin, Command: &CreateUser{User: user("ok"), Info: event.UserInfo{DisplayName: bad}}},
+			{Origin: admin, Command: &ClaimFeed{Feed: bad}},
+			{Origin: admin, Command: &StartNode{Version: bad}},
 		} {
 			if _, _, err := p.do(r.Origin, r.Command); err == nil {
 				t.Errorf("%T with %.10q was accepted", r.Command, bad)
@@ -488,58 +481,5 @@ func TestRoomURI(t *testing.T) {
 	}
 	if a, b := packID(id); unpackID(a, b) != id {
 		t.Errorf("%s is kept as %s", id, unpackID(a, b))
-	}
-}
-
-// Every command survives the journey between nodes.
-func TestRequestsTravel(t *testing.T) {
-	var fill func(v reflect.Value, n *int)
-	fill = func(v reflect.Value, n *int) {
-		*n++
-		switch v.Kind() {
-		case reflect.Struct:
-			for i := range v.NumField() {
-				fill(v.Field(i), n)
-			}
-		case reflect.Slice:
-			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-			for i := range 2 {
-				fill(v.Index(i), n)
-			}
-		case reflect.Array:
-			for i := range v.Len() {
-				fill(v.Index(i), n)
-			}
-		case reflect.String:
-			v.SetString(fmt.Sprint("text ", *n))
-		case reflect.Bool:
-			v.SetBool(true)
-		default:
-			if v.CanInt() {
-				v.SetInt(int64(*n%100 + 1))
-			} else {
-				v.SetUint(uint64(*n%100 + 1))
-			}
-		}
-	}
-	for number, make := range commands {
-		r := Request{Command: make()}
-		n := 0
-		fill(reflect.ValueOf(&r.Origin).Elem(), &n)
-		fill(reflect.ValueOf(r.Command).Elem(), &n)
-		var got Request
-		if err := event.Unmarshal(event.Marshal(&r), &got); err != nil {
-			t.Fatalf("command %d: %v", number, err)
-		}
-		if !reflect.DeepEqual(got, r) || r.Command.number() != number {
-			t.Errorf("command %d: sent %+v, arrived %+v", number, r.Command, got.Command)
-		}
-	}
-	reply := Reply{Outcome: Outcome{Offset: 1, At: 2}}
-	n := 0
-	fill(reflect.ValueOf(&reply.Outcome).Elem(), &n)
-	var got Reply
-	if err := event.Unmarshal(event.Marshal(&reply), &got); err != nil || !reflect.DeepEqual(got, reply) {
-		t.Errorf("sent %+v, arrived %+v, %v", reply, got, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/invites"
+	"parley/projections/chat/memory"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
@@ -121,7 +122,7 @@ type State struct {
 	settings   table.Tupled[PublishedSetting]
 	nodes      table.Keyed[event.NodeID, Node]
 	feeds      table.Keyed[string, Feed]
-	seen       *btree.BTreeG[seen]
+	memory     memory.Memory     // of commands that took effect
 	book       policy.Book       // policies and configurations
 	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
 	box        invites.Box
@@ -133,9 +134,6 @@ type State struct {
 	shared        *btree.Map[event.RoomID, []sharedGrant] // the grants of a room that go to more than one user
 	sessionsOf    table.Index[Session]                    // by user
 	sessionsOn    table.Index[Session]                    // by node
-	due           *btree.Map[event.Offset, commandKey]
-	memory        int        // commands remembered at most: MaxRemembered but for tests
-	oldest        event.Time // of the remembered commands; meaningless when there is none
 }
 
 // head is where the state stands and what belongs to the pool as a whole.
@@ -170,9 +168,9 @@ func NewState() *State {
 		sessions:   table.NewTupled(rowSession, (*Session).hint, sessionsByRoom, (*Session).parts, (*Session).code),
 		settings: table.NewTupled(rowSetting, (*PublishedSetting).hint, settingsByUser, (*PublishedSetting).parts,
 			(*PublishedSetting).code),
-		nodes: table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
-		feeds: table.NewKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
-		seen:  table.NewTree(seenByID),
+		nodes:  table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
+		feeds:  table.NewKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
+		memory: memory.New(rowSeen, MaxRemembered),
 
 		book: policy.NewBook(policyRows),
 		reg:  registry.New(registryRows),
@@ -184,8 +182,6 @@ func NewState() *State {
 		shared:        btree.NewMap[event.RoomID, []sharedGrant](0),
 		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
 		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
-		due:           btree.NewMap[event.Offset, commandKey](0),
-		memory:        MaxRemembered,
 	}
 }
 
@@ -201,7 +197,7 @@ func (s *State) Clone() *State {
 	c.settings = s.settings.Copy()
 	c.nodes = s.nodes.Copy()
 	c.feeds = s.feeds.Copy()
-	c.seen = s.seen.Copy()
+	c.memory = s.memory.Copy()
 	c.book, c.reg, c.box = s.book.Copy(), s.reg.Copy(), s.box.Copy()
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
@@ -209,7 +205,6 @@ func (s *State) Clone() *State {
 	c.shared = s.shared.Copy()
 	c.sessionsOf = s.sessionsOf.Copy()
 	c.sessionsOn = s.sessionsOn.Copy()
-	c.due = s.due.Copy()
 	return &c
 }
 

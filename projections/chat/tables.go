@@ -61,7 +61,7 @@ func (s *State) tables() map[byte]table.Rows {
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
 		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: &s.feeds,
-		rowSeen: (*seenTable)(s),
+		rowSeen: &s.memory,
 	}
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
 	maps.Copy(all, s.book.Tables(policyRows))
@@ -163,11 +163,7 @@ func (s *State) reindex() error {
 		s.sessionsOn.Set(x)
 		return true
 	})
-	s.seen.Scan(func(x seen) bool {
-		s.due.Set(x.offset, x.id)
-		return true
-	})
-	s.noteOldest()
+	s.memory.Link()
 	s.book.Place(s.head.domain, s.reg.Site())
 	s.box.Link(s.shareInvitation)
 	return nil

@@ -1,4 +1,4 @@
-package chat
+package command
 
 import (
 	"errors"
@@ -104,42 +104,17 @@ func Refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Text: strings.ToValidUTF8(text, "")}
 }
 
-// breaks says which rule is broken and whom the refusal is about.
-func (r *Refusal) breaks(rule string, p event.Principal) *Refusal {
+// Breaks says which rule is broken and whom the refusal is about.
+func (r *Refusal) Breaks(rule string, p event.Principal) *Refusal {
 	r.Text += " (rule " + rule + ")"
 	r.Rule, r.Principal = rule, event.Principal(strings.ToValidUTF8(string(p), "?"))
 	return r
 }
 
-// about says whom the refusal is about.
-func (r *Refusal) about(p event.Principal) *Refusal {
+// About says whom the refusal is about.
+func (r *Refusal) About(p event.Principal) *Refusal {
 	r.Principal = event.Principal(strings.ToValidUTF8(string(p), "?"))
 	return r
-}
-
-// faults collects what is wrong with the rows of one command: none takes effect, and all bad ones are told.
-type faults struct {
-	first *Refusal
-	rows  []RowFault
-}
-
-func (f *faults) add(row int, r *Refusal) {
-	if f.first == nil {
-		f.first = r
-	}
-	f.rows = append(f.rows, RowFault{Line: uint32(row + 1), Text: r.Text})
-}
-
-// refusal returns the first refusal with all rows, nil if there was none.
-func (f *faults) refusal(what string) error {
-	switch {
-	case f.first == nil:
-		return nil
-	case len(f.rows) > 1:
-		f.first.Text = fmt.Sprintf("%s: %d rows are refused, the first: %s", what, len(f.rows), f.first.Text)
-	}
-	f.first.Rows = f.rows
-	return f.first
 }
 
 // AsRefusal returns err as a refusal; an error that is none becomes CodeUnavailable, because its outcome is unknown.

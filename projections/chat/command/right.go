@@ -1,19 +1,19 @@
-package chat
+package command
 
 import (
 	"parley/projections/chat/roles"
 )
 
-// CommandRight says who may give a command. Every command has one; Decide asks it before anything else, and the admin
+// Right says who may give a command. Every command has one; Decide asks it before anything else, and the admin
 // API asks it for the routes that end in a command.
-type CommandRight struct {
+type Right struct {
 	Users bool         // users may: their rights in the room or category, or that it is their own, decide
 	Admin roles.Action // what an administrator needs; roles.ActAsUser and roles.PoolItself are for the pool alone
 	rule  string       // that a user breaks who gives it and may not; "" is RuleRole
 }
 
-// commandRights is the one table from command number to right.
-var commandRights = map[uint16]CommandRight{
+// rights is the one table from command number to right.
+var rights = map[uint16]Right{
 	1: {true, roles.ActAsUser, ""}, 2: {true, roles.ActAsUser, ""}, 3: {true, roles.ActAsUser, ""}, 4: {true, roles.ActAsUser, ""},
 	5: {true, roles.ActAsUser, ""}, 6: {true, roles.ActAsUser, ""}, 7: {true, roles.ActAsUser, ""}, 8: {true, roles.MessageRead, ""},
 	10: {false, roles.PoolItself, ""}, 11: {false, roles.PoolItself, ""}, 12: {false, roles.PoolItself, ""},
@@ -32,14 +32,14 @@ var commandRights = map[uint16]CommandRight{
 }
 
 // RightOf returns who may give a command.
-func RightOf(c Command) CommandRight { return commandRights[c.number()] }
+func RightOf(c Command) Right { return rights[c.number()] }
 
 // RuleRole is the rule that an administrator needs a role for what he does (package roles).
 const RuleRole = "A1"
 
-// entitled refuses a command from somebody who may never give it. What a user may do in a room is asked later.
-func entitled(r *Request) error {
-	right, declared := commandRights[r.Command.number()]
+// Entitled refuses a command from somebody who may never give it. What a user may do in a room is asked later.
+func (r *Request) Entitled() error {
+	right, declared := rights[r.Command.number()]
 	rule := RuleRole
 	switch {
 	case !declared:
@@ -52,5 +52,5 @@ func entitled(r *Request) error {
 	default:
 		return nil
 	}
-	return Refuse(CodeForbidden, "%s may not administer the pool: %s", r.By, roles.Denial(right.Admin)).breaks(rule, r.By)
+	return Refuse(CodeForbidden, "%s may not administer the pool: %s", r.By, roles.Denial(right.Admin)).Breaks(rule, r.By)
 }
