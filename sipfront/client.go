@@ -30,6 +30,8 @@ type client struct {
 	failures int // wrong passwords
 	bucket   bucket
 
+	probe probe // tick only
+
 	mu      sync.Mutex
 	dialogs map[string]*dialog // by our tag
 }

@@ -57,6 +57,7 @@ type Front struct {
 	ledger    *ledger
 	reader    readers
 
+	sweeping  sync.Mutex
 	udpMu     sync.Mutex
 	datagrams []*flow.Datagrams
 
@@ -323,21 +324,18 @@ func (f *Front) tick() {
 		case <-f.stop:
 			return
 		case now := <-t.C:
-			f.flows.Sweep(now)
-			f.sweepUDP(now)
-			f.sweepDialogs(now)
-			f.ledger.retry()
+			f.sweep(now)
 		}
 	}
 }
 
-func (f *Front) sweepUDP(now time.Time) {
-	f.udpMu.Lock()
-	all := append([]*flow.Datagrams(nil), f.datagrams...)
-	f.udpMu.Unlock()
-	for _, d := range all {
-		d.Sweep(now)
-	}
+func (f *Front) sweep(now time.Time) {
+	f.sweeping.Lock() // against tests that bring their own time
+	defer f.sweeping.Unlock()
+	f.flows.Sweep(now)
+	f.sweepUDP(now)
+	f.sweepDialogs(now)
+	f.ledger.retry()
 }
 
 // Sessions returns the number of signed-in flows.

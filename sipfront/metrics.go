@@ -14,6 +14,7 @@ type metrics struct {
 	authFailures prometheus.Counter
 	deliveries   prometheus.Counter
 	deliver      prometheus.Histogram
+	probes       prometheus.Counter
 	dialogsEnded *prometheus.CounterVec
 	all          []prometheus.Collector
 }
@@ -44,6 +45,7 @@ func newMetrics() *metrics {
 	m.challenges = counter("challenges_total", "Digest challenges sent.")
 	m.authFailures = counter("auth_failures_total", "Wrong Digest credentials.")
 	m.deliveries = counter("deliveries_total", "Messages and notices queued for clients.")
+	m.probes = counter("probes_total", "Quiet peers over UDP that were asked for a sign of life.")
 	m.dialogsEnded = vec("dialogs_ended_total", "Dialogs ended, by reason.", "reason")
 	m.deliver = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "parley_sip_deliver_seconds",
 		Help:    "From a post's time stamp to its hand-over to the network for all clients of a shard.",

@@ -48,11 +48,11 @@ func (w *wire) send(format string, args ...any) {
 // read returns the next message, nil if the connection ends.
 func (w *wire) read() *siptest.Message {
 	w.t.Helper()
-	w.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	w.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	m, err := siptest.ReadMessage(w.r, &w.pongs)
 	if err != nil {
 		if ne, ok := err.(net.Error); ok && ne.Timeout() {
-			w.t.Fatalf("nothing came within 5 s")
+			w.t.Fatalf("nothing came within 30 s")
 		}
 		return nil
 	}

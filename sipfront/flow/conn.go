@@ -41,14 +41,14 @@ const (
 type Conn struct {
 	App any // the application's own; set in Opened, used on the reader goroutine or under the application's locks
 
-	nc     net.Conn
-	tcp    net.Conn // beneath TLS; nc otherwise
-	secure bool
-	raw    syscall.RawConn // plain TCP only
-	remote net.Addr
-	local  net.Addr
-	opened time.Time
-	server *Server
+	nc      net.Conn
+	tcp     net.Conn // beneath TLS; nc otherwise
+	secure  bool
+	raw     syscall.RawConn // plain TCP only
+	remote  net.Addr
+	local   net.Addr
+	opened  time.Time
+	account *account
 
 	lastRead  atomic.Int64 // Unix nanoseconds
 	halfSince atomic.Int64 // Unix nanoseconds since a message is half there, 0: none
@@ -95,10 +95,13 @@ func (c *Conn) Loopback() bool { return isLoopback(c.remote) }
 
 // Known tells the connection that the application knows who it is: it is no longer one of those that must speak soon.
 func (c *Conn) Known() {
-	if c.known.CompareAndSwap(false, true) && c.server != nil {
-		c.server.known(c)
+	if c.known.CompareAndSwap(false, true) && c.account != nil {
+		c.account.known(c.remote)
 	}
 }
+
+// Heard returns when the last byte came from the peer.
+func (c *Conn) Heard() time.Time { return time.Unix(0, c.lastRead.Load()) }
 
 // age is the time since the connection was opened, in seconds.
 func (c *Conn) age() uint32 { return uint32(time.Since(c.opened) / time.Second) }

@@ -11,6 +11,7 @@ import (
 type Datagrams struct {
 	limits  Limits
 	handler Handler
+	account *account
 
 	mu    sync.Mutex
 	flows map[string]*datagramFlow
@@ -26,7 +27,9 @@ type datagramFlow struct {
 // NewDatagrams makes an empty table.
 func NewDatagrams(l Limits, h Handler) *Datagrams {
 	l.defaults()
-	return &Datagrams{limits: l, handler: h, flows: map[string]*datagramFlow{}}
+	d := &Datagrams{limits: l, handler: h, flows: map[string]*datagramFlow{}}
+	d.account = newAccount(&d.limits)
+	return d
 }
 
 // Receive handles one message from an address. send sends one message back there; it is called with the flow's lock
@@ -55,17 +58,28 @@ func (d *Datagrams) flow(local, remote net.Addr, app any, send func([]byte)) *da
 	if f := d.flows[key]; f != nil {
 		return f
 	}
-	if len(d.flows) >= d.limits.Unknown {
-		d.handler.Refused("too_many_datagram_flows")
+	if reason := d.account.open(remote); reason != "" {
+		d.handler.Refused(reason)
 		return nil
 	}
 	now := time.Now()
-	c := &Conn{App: app, remote: remote, local: local, opened: now, datagram: send}
+	c := &Conn{App: app, remote: remote, local: local, opened: now, account: d.account, datagram: send}
 	c.lastRead.Store(now.UnixNano())
 	f := &datagramFlow{conn: c}
 	d.handler.Opened(c)
 	d.flows[key] = f
 	return f
+}
+
+// Heard notes a sign of life from an address. It is for what is no message and so does not come to Receive, such as
+// keep-alives and repetitions.
+func (d *Datagrams) Heard(remote net.Addr) {
+	key := remote.String()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.flows[key]; f != nil {
+		f.conn.lastRead.Store(time.Now().UnixNano())
+	}
 }
 
 // scanDatagram scans a datagram, which is one message or none.
@@ -89,6 +103,8 @@ func (d *Datagrams) Sweep(now time.Time) {
 		}
 		if !f.conn.Open() {
 			delete(d.flows, key)
+			f.conn.Known()
+			d.account.end()
 			old = append(old, f)
 		}
 	}

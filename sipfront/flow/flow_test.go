@@ -191,27 +191,35 @@ func TestDatagrams(t *testing.T) {
 	if want := "SIP/2.0 200 x|SIP/2.0 400 x|SIP/2.0 400 x|SIP/2.0 400 x"; strings.Join(got, "|") != strings.Replace(want, "400", "200", 1) {
 		t.Errorf("%q", got)
 	}
-	if n := len(d.Conns()); n != 2 || e.reasons() != "refused too_many_datagram_flows" {
+	if n := len(d.Conns()); n != 2 || e.reasons() != "refused too_many_unknown" {
 		t.Errorf("%d flows, %q", n, e.reasons())
+	}
+	for _, c := range d.Conns() {
+		if c.Remote().String() == "127.0.0.1:10" {
+			c.Known()
+		}
+	}
+	if !receive(12, options) {
+		t.Error("a known flow counts as an unknown one")
 	}
 	d.Conns()[0].Close("gone")
 	d.Sweep(time.Now())
 	d.Sweep(time.Now().Add(2 * time.Minute))
-	if n := len(d.Conns()); n != 0 || e.reasons() != "refused too_many_datagram_flows,gone,idle" {
+	if n := len(d.Conns()); n != 0 || d.account.all != 0 || d.account.unknown != 0 || e.reasons() != "refused too_many_unknown,gone,idle,idle" {
 		t.Errorf("%d flows, %q", n, e.reasons())
 	}
 }
 
 // TestSweep closes for real.
 func TestSweep(t *testing.T) {
-	_, c, e := pairWith(t, Limits{First: time.Minute})
-	c.server.Sweep(time.Now())
-	if n := c.server.Count(); n != 1 {
+	_, _, e := pairWith(t, Limits{First: time.Minute})
+	e.server.Sweep(time.Now())
+	if n := e.server.Count(); n != 1 {
 		t.Fatalf("%d connections", n)
 	}
-	c.server.Sweep(time.Now().Add(2 * time.Minute))
+	e.server.Sweep(time.Now().Add(2 * time.Minute))
 	eventually(t, "closed", func() bool { return e.reasons() == ClosedSilent })
-	eventually(t, "forgotten", func() bool { return c.server.Count() == 0 })
+	eventually(t, "forgotten", func() bool { return e.server.Count() == 0 })
 }
 
 // TestNoGarbage: scanning a message and answering it allocates nothing; queueing a message for a dialog and writing it
@@ -257,6 +265,7 @@ type echoer struct {
 	opened []*Conn
 	closed []string
 	seen   chan *Conn
+	server *Server // of pair
 }
 
 func (e *echoer) Opened(c *Conn) {
@@ -304,6 +313,7 @@ func pairWith(t *testing.T, limits Limits) (net.Conn, *Conn, *echoer) {
 	}
 	e := &echoer{seen: make(chan *Conn, 10)}
 	s := NewServer(limits, e)
+	e.server = s
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l, nil, nil) }()
 	client, err := net.Dial("tcp", l.Addr().String())

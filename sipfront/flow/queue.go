@@ -92,8 +92,15 @@ func (e *entry) render(b []byte) []byte {
 	if e.dest == nil {
 		return append(b, e.pay.tail...)
 	}
-	return append(e.dest.appendHead(b, "INFO", e.seq), e.pay.tail...)
+	method := "INFO"
+	if e.pay == optionsBody {
+		method = "OPTIONS"
+	}
+	return append(e.dest.appendHead(b, method, e.seq), e.pay.tail...)
 }
+
+// optionsBody is the end of every OPTIONS, and tells it from an INFO.
+var optionsBody = &Payload{tail: AppendBody(nil, "", nil)}
 
 // Post queues an INFO of dest without sending it yet: after a fan-out, Flush sends all that is queued in one write.
 // It never blocks. False says that the dialog or the connection is closed.
@@ -116,6 +123,16 @@ func (c *Conn) post(dest *Dest, pay *Payload, factor int) bool {
 	dest.seq++
 	dest.waiting = append(dest.waiting, unanswered{dest.seq, age})
 	return c.pushLocked(entry{dest: dest, pay: pay, seq: dest.seq, at: age}, factor)
+}
+
+// Probe asks the peer of dest for a sign of life: an OPTIONS inside the dialog (RFC 3261 section 11), which changes
+// nothing and which everybody must answer.
+func (c *Conn) Probe(dest *Dest) bool {
+	if !c.post(dest, optionsBody, replyFactor) {
+		return false
+	}
+	c.Flush()
+	return true
 }
 
 // Send queues the bytes of a whole message and sends what is queued. It keeps b.

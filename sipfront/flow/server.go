@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
 
-// Limits of the connections of a server. Zero fields get the defaults.
+// Limits of the flows of a server, and apart from them of those over UDP on one address. Zero fields get the defaults.
 type Limits struct {
-	Conns          int           // connections at once; default 30000
+	Conns          int           // flows at once; default 30000
 	Unknown        int           // of them, those that the application does not know yet; default 2000
 	UnknownPerHost int           // the same from one host off loopback; default 64
 	Idle           time.Duration // without a byte from the peer, keep-alives included; default 300 s
@@ -46,11 +45,10 @@ func (l *Limits) defaults() {
 type Server struct {
 	limits  Limits
 	handler Handler
+	account *account
 
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}
-	unknown   int
-	perHost   map[netip.Addr]int // connections that are not known yet, off loopback
 	listeners map[net.Listener]struct{}
 	stopped   bool
 	wg        sync.WaitGroup
@@ -59,8 +57,9 @@ type Server struct {
 // NewServer makes a server without listeners.
 func NewServer(l Limits, h Handler) *Server {
 	l.defaults()
-	return &Server{limits: l, handler: h, conns: map[*Conn]struct{}{}, perHost: map[netip.Addr]int{},
-		listeners: map[net.Listener]struct{}{}}
+	s := &Server{limits: l, handler: h, conns: map[*Conn]struct{}{}, listeners: map[net.Listener]struct{}{}}
+	s.account = newAccount(&s.limits)
+	return s
 }
 
 // ErrStopped says that the server takes no more connections.
@@ -107,7 +106,7 @@ func (s *Server) Serve(l net.Listener, conf *tls.Config, app any) error {
 
 func (s *Server) accept(nc net.Conn, conf *tls.Config, app any) {
 	c := newConn(nc, conf)
-	c.server, c.App = s, app
+	c.account, c.App = s.account, app
 	if reason := s.admit(c); reason != "" {
 		nc.Close() //nolint:errcheck // nothing was written
 		s.handler.Refused(reason)
@@ -149,40 +148,20 @@ func newConn(nc net.Conn, conf *tls.Config) *Conn {
 func (s *Server) admit(c *Conn) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	host, loopback := hostOf(c.remote)
-	switch {
-	case s.stopped:
+	if s.stopped {
 		return "stopped"
-	case len(s.conns) >= s.limits.Conns:
-		return "too_many"
-	case s.unknown >= s.limits.Unknown:
-		return "too_many_unknown"
-	case !loopback && s.perHost[host] >= s.limits.UnknownPerHost:
-		return "too_many_of_host"
+	}
+	if reason := s.account.open(c.remote); reason != "" {
+		return reason
 	}
 	s.conns[c] = struct{}{}
-	s.unknown++
-	if !loopback {
-		s.perHost[host]++
-	}
 	s.wg.Add(1)
 	return ""
 }
 
-// known takes a connection off the account of the unknown ones.
-func (s *Server) known(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unknown--
-	if host, loopback := hostOf(c.remote); !loopback {
-		if s.perHost[host]--; s.perHost[host] <= 0 {
-			delete(s.perHost, host)
-		}
-	}
-}
-
 func (s *Server) forget(c *Conn) {
 	c.Known()
+	s.account.end()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
@@ -255,18 +234,4 @@ func (s *Server) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func hostOf(a net.Addr) (host netip.Addr, loopback bool) {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	host = ap.Addr().Unmap()
-	return host, host.IsLoopback() // all of 127.0.0.0/8 and ::1
-}
-
-func isLoopback(a net.Addr) bool {
-	_, l := hostOf(a)
-	return l
 }

@@ -70,7 +70,7 @@ func (s *Server) Serve() error {
 // it do without end; so after many of them the agent is made anew on the same socket.
 func (s *Server) serve() (again bool, err error) {
 	quiet := slog.New(slog.DiscardHandler) // it logs whole messages, credentials included, when they do not parse
-	pc := &packetConn{PacketConn: s.conn, seen: map[string]struct{}{}}
+	pc := &packetConn{PacketConn: s.conn, heard: s.flows.Heard, seen: map[string]struct{}{}}
 	ua, err := sipgo.NewUA(sipgo.WithUserAgent("parley"),
 		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet)),
 		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet),
@@ -100,10 +100,12 @@ func (s *Server) serve() (again bool, err error) {
 }
 
 // packetConn ends a user agent's reading when it has heard too many addresses, and keeps it from closing the socket.
+// It tells the flows about every datagram, because sipgo keeps to itself what is a keep-alive or a repetition.
 type packetConn struct {
 	net.PacketConn
-	mu   sync.Mutex
-	seen map[string]struct{}
+	heard func(net.Addr)
+	mu    sync.Mutex
+	seen  map[string]struct{}
 }
 
 func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -112,6 +114,7 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 	n, from, err := c.PacketConn.ReadFrom(b)
 	if err == nil {
+		c.heard(from)
 		c.mu.Lock()
 		c.seen[from.String()] = struct{}{}
 		c.mu.Unlock()

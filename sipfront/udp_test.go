@@ -1,0 +1,192 @@
+package sipfront_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/log/event"
+	"parley/sipfront"
+)
+
+// udpPeer is a client over UDP, by hand.
+type udpPeer struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func (u *udpPeer) send(s string) {
+	u.t.Helper()
+	if _, err := u.conn.Write([]byte(s)); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *udpPeer) read() string {
+	u.t.Helper()
+	u.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	b := make([]byte, 65536)
+	n, err := u.conn.Read(b)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// next returns the next message that begins with want, and answers nothing.
+func (u *udpPeer) next(want string) string {
+	u.t.Helper()
+	for {
+		if m := u.read(); strings.HasPrefix(m, want) {
+			return m
+		}
+	}
+}
+
+// answerTo is a 200 to a request.
+func answerTo(m string) string {
+	head, _, _ := strings.Cut(m, "\r\n\r\n")
+	answer := "SIP/2.0 200 OK\r\n"
+	for _, l := range strings.Split(head, "\r\n")[1:] {
+		switch name, _, _ := strings.Cut(l, ":"); name {
+		case "Via", "From", "To", "Call-ID", "CSeq":
+			answer += l + "\r\n"
+		}
+	}
+	return answer + "Content-Length: 0\r\n\r\n"
+}
+
+// until returns the first message that contains want, and answers the requests before and at it.
+func (u *udpPeer) until(want string) string {
+	u.t.Helper()
+	for range 50 {
+		m := u.read()
+		if strings.HasPrefix(m, "INFO ") {
+			u.send(answerTo(m))
+		}
+		if strings.Contains(m, want) {
+			return m
+		}
+	}
+	u.t.Fatalf("no message with %q", want)
+	return ""
+}
+
+// TestUDP: chat over UDP works while its messages fit a datagram, and repetitions are recognised.
+func TestUDP(t *testing.T) {
+	s := serve(t, func(c *sipfront.Config) {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "udp", Addr: "127.0.0.1:0", AllowUnchallenged: true})
+	})
+	conn, err := net.Dial("udp", s.addrs[1].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	u := &udpPeer{t, conn}
+	n := 0
+	over := func(r string) string {
+		n++
+		return change(r, "Via", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%d", conn.LocalAddr(), n))
+	}
+	u.send(over(request("OPTIONS", poolURI, 1, "")))
+	u.until("SIP/2.0 200")
+	u.send(over(register(2)))
+	if m := u.until("REGISTER"); !strings.HasPrefix(m, "SIP/2.0 200") {
+		t.Fatal(m)
+	}
+	u.send(over(request("INVITE", poolURI, 3, "")))
+	m := u.until("INVITE")
+	_, to, _ := strings.Cut(m, "\r\nTo: ")
+	to, _, _ = strings.Cut(to, "\r\n")
+	if !strings.HasPrefix(m, "SIP/2.0 200") || !strings.Contains(to, "tag=") {
+		t.Fatal(m)
+	}
+	u.send(over(change(request("ACK", poolURI, 3, ""), "To", "To: "+to)))
+	u.send(over(inDialog(to, "INFO", 4, joinBody(1, announc))))
+	if m := u.until("rpl:join"); !strings.Contains(m, `code="200"`) {
+		t.Fatal(m)
+	}
+	post := over(inDialog(to, "INFO", 5, postBody(2, announc, aliceURI, "over UDP")))
+	u.send(post)
+	u.send(post)
+	u.until("over UDP</chat>")
+	eventually(t, "one post", func() bool { p := s.messagesOf(announc); return len(p) == 1 })
+	u.send(over(inDialog(to, "BYE", 6, "")))
+	u.until("6 BYE")
+	eventually(t, "parted", func() bool { return !s.joined(announc, "alice") })
+	if n := len(s.messagesOf(announc)); n != 1 {
+		t.Errorf("%d posts", n)
+	}
+	bob := s.client("bob") // and TCP beside it
+	bob.Join(lobby)
+	u.send(over(request("INVITE", poolURI, 7, "")))
+	_, to, _ = strings.Cut(u.until("7 INVITE"), "\r\nTo: ")
+	to, _, _ = strings.Cut(to, "\r\n")
+	u.send(over(inDialog(to, "INFO", 8, joinBody(3, lobby))))
+	bob.ExpectNotice("ntc:join", "alice@contoso.test")
+	if st := bob.Post(lobby, strings.Repeat("x", 2000)); st != 200 { // does not fit: alice has to come over TCP
+		t.Errorf("%d", st)
+	}
+	bob.ExpectNotice("ntc:part", "alice@contoso.test")
+	check(t, bob)
+}
+
+// TestQuietUDP: who is quiet over UDP is asked whether he is still there. Who answers stays, however quiet, and who does
+// not is parted within 32 s of his last word.
+func TestQuietUDP(t *testing.T) {
+	s := serve(t, func(c *sipfront.Config) {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "udp", Addr: "127.0.0.1:0", AllowUnchallenged: true})
+	})
+	chat := func(user string) *udpPeer {
+		conn, err := net.Dial("udp", s.addrs[1].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		u := &udpPeer{t, conn}
+		n := 0
+		over := func(r string) string {
+			n++
+			return strings.ReplaceAll(change(r, "Via", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%s%d", conn.LocalAddr(), user, n)), "sip:alice@", "sip:"+user+"@")
+		}
+		u.send(over(request("INVITE", poolURI, 1, "")))
+		_, to, _ := strings.Cut(u.until("1 INVITE"), "\r\nTo: ")
+		to, _, _ = strings.Cut(to, "\r\n")
+		u.send(over(change(request("ACK", poolURI, 1, ""), "To", "To: "+to)))
+		u.send(over(inDialog(to, "INFO", 2, joinBody(1, announc))))
+		if m := u.until("rpl:join"); !strings.Contains(m, `code="200"`) {
+			t.Fatal(m)
+		}
+		return u
+	}
+	gone, quiet := chat("bob"), chat("carol")
+	start := time.Now()
+	s.front.SweepAt(start.Add(13 * time.Second))
+	if n := metric(t, s.front, "parley_sip_probes_total"); n != 0 {
+		t.Fatalf("%v are asked after 13 s", n)
+	}
+	s.front.SweepAt(start.Add(16 * time.Second))
+	question := quiet.next("OPTIONS ")
+	gone.next("OPTIONS ") // and does not answer
+	alive := func(say string) {
+		t.Helper()
+		before := s.front.HeardFrom(quiet.conn.LocalAddr())
+		quiet.send(say)
+		eventually(t, "heard", func() bool { return !s.front.HeardFrom(quiet.conn.LocalAddr()).Equal(before) })
+	}
+	alive(answerTo(question))
+	s.front.SweepAt(start.Add(32 * time.Second))
+	eventually(t, "who does not answer is parted", func() bool { return !s.joined(announc, "bob") })
+	if e := s.ofKind(event.KindParted); len(e) != 1 || e[0].Event.(*event.Parted).Reason != event.PartExpired {
+		t.Errorf("%+v", e)
+	}
+	alive("\r\n\r\n") // a keep-alive: asked again, he shows that he is there by what is no answer
+	s.front.SweepAt(start.Add(48 * time.Second))
+	s.front.SweepAt(start.Add(64 * time.Second))
+	eventually(t, "who shows no life any more is parted", func() bool { return !s.joined(announc, "carol") })
+	if n := metric(t, s.front, "parley_sip_probes_total"); n != 4 {
+		t.Errorf("%v questions, want 1 to bob and 3 to carol", n)
+	}
+}
