@@ -54,7 +54,7 @@ func (m *machine) someCategory() event.CategoryID {
 }
 
 func (m *machine) principals(label string) []event.Principal {
-	all := append([]event.Principal{Everyone, "domain:" + testDomain, "domain:example.test"}, m.users...)
+	all := slices.Concat([]event.Principal{Everyone, "domain:" + testDomain, "domain:example.test"}, m.users, m.shared())
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(all), 0, 4, rapid.ID[event.Principal]).Draw(m.t, label)
 }
 
@@ -104,6 +104,9 @@ func (m *machine) request() Request {
 	users := func(c Command) Request { return Request{Origin: m.origin(), Command: c} }
 	rooms := func() []event.RoomID {
 		return []event.RoomID{m.someRoom(), m.someRoom(), m.someRoom()}[:rapid.IntRange(1, 3).Draw(m.t, "rooms")]
+	}
+	if uniform(m.t, 5, "directory") == 0 {
+		return m.directoryRequest()
 	}
 	u := pick(m.t, "user", m.users)
 	switch k := uniform(m.t, 34, "command"); k {
@@ -222,6 +225,7 @@ func TestRandomHistories(t *testing.T) {
 			}
 			m.checkRows()
 			m.checkInvariants()
+			m.checkKicks(envelopes)
 			switch uniform(rt, 10, "then") {
 			case 0:
 				album = append(album, photo{m.s.Clone(), m.s.Hash(), derived(m.s)})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"parley/log/event"
@@ -25,8 +24,7 @@ func naiveRights(s *State, room event.RoomID, by event.Principal) Rights {
 	if !ok || !u.Info.Enabled { // R15
 		return r
 	}
-	_, domain, _ := strings.Cut(string(by), "@")
-	speaksOf := func(p event.Principal) bool { return p == "*" || p == by || string(p) == "domain:"+domain }
+	speaksOf := func(p event.Principal) bool { return naiveContains(s, p, by) }
 	cat, _ := s.Category(info.Info.Category)
 	if !slices.ContainsFunc(cat.Info.Allowed, speaksOf) || slices.ContainsFunc(cat.Info.Denied, speaksOf) { // R1
 		return r
@@ -86,9 +84,11 @@ func world(t *testing.T, rng *rand.Rand) (s *State, users []event.Principal, roo
 		users = append(users, u)
 		fold("", &event.UserCreated{User: u, Info: event.UserInfo{Enabled: !oneOf(6)}})
 	}
+	shared := foldDirectory(rng, users, func(e event.Event) { fold("", e) })
+	all := slices.Concat([]event.Principal{"*", "domain:a.test", "domain:b.test", "domain:c.test"}, users, users, shared)
 	list := func(n int) (l []event.Principal) {
 		for range rng.IntN(n) {
-			l = append(l, append([]event.Principal{"*", "domain:a.test", "domain:b.test", "domain:c.test"}, users...)[rng.IntN(10)])
+			l = append(l, all[rng.IntN(len(all))])
 		}
 		return l
 	}
@@ -122,6 +122,7 @@ func world(t *testing.T, rng *rand.Rand) (s *State, users []event.Principal, roo
 			fold(id, &event.RoomChanged{Info: info, Access: grants()})
 		}
 	}
+	changeDirectory(rng, s, users, func(e event.Event) { fold("", e) }) // after the lists that speak of it
 	return s, users, rooms
 }
 
