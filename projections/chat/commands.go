@@ -65,6 +65,12 @@ type (
 	RemoveEndpoint      = command.RemoveEndpoint
 	SetActiveServers    = command.SetActiveServers
 	PlacePool           = command.PlacePool
+
+	RecordRead      = command.RecordRead
+	IssueToken      = command.IssueToken
+	RevokeToken     = command.RevokeToken
+	ImportMessages  = command.ImportMessages
+	ImportedMessage = command.ImportedMessage
 )
 
 // The rows of an import; package bulk says what they mean.
@@ -112,6 +118,7 @@ var (
 // Limits that commands state.
 const (
 	MaxImportRows      = command.MaxImportRows
+	MaxImportMessages  = command.MaxImportMessages
 	MaxRemoved         = command.MaxRemoved
 	DefaultReplacement = command.DefaultReplacement
 )

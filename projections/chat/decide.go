@@ -24,6 +24,15 @@ type Decision struct {
 //
 // Whether the command took effect before is asked first, then whether it may, then whether it makes sense.
 func Decide(s *State, r Request, env Env) (Decision, error) {
+	out, err := decide(s, r, env)
+	if err == nil && len(out.Events) > event.MaxBatchEvents {
+		return Decision{}, Refuse(CodeTooLarge, "%T: it takes %d events, most of them ends of sessions, at most %d: do it in parts",
+			r.Command, len(out.Events), event.MaxBatchEvents)
+	}
+	return out, err
+}
+
+func decide(s *State, r Request, env Env) (Decision, error) {
 	if err := checkOrigin(&r.Origin); err != nil {
 		return Decision{}, err
 	}
@@ -37,6 +46,9 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 		return Decision{}, err
 	}
 	d := &decider{s: s, env: env, Origin: r.Origin}
+	if err := d.sparesAdmins(r.Command); err != nil {
+		return Decision{}, err
+	}
 	switch c := r.Command.(type) {
 	case *Join:
 		return d.join(c)
@@ -96,6 +108,8 @@ func Decide(s *State, r Request, env Env) (Decision, error) {
 		return d.removeUnit(c)
 	case *ImportDirectory:
 		return d.importDirectory(c)
+	case *ImportMessages:
+		return d.importMessages(c)
 	case *ClaimFeed:
 		return d.claimFeed(c)
 	case *CutFeed:

@@ -7,6 +7,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
+	"parley/projections/chat/roles"
 )
 
 // Limits of what belongs to the pool as a whole.
@@ -49,6 +50,12 @@ func (d *decider) administer(c Command) (Decision, error) {
 		return d.one("", &event.ComplianceRemoved{Scope: c.Scope}, Result{})
 	case *ChangeAdmin:
 		return d.changeAdmin(c)
+	case *RecordRead:
+		return d.recordRead(c)
+	case *IssueToken:
+		return d.issueToken(c)
+	case *RevokeToken:
+		return d.revokeToken(c)
 	case *SetEndpoint:
 		return d.setEndpoint(c)
 	case *RemoveEndpoint:
@@ -291,19 +298,51 @@ func (d *decider) setCompliance(c *SetCompliance) (Decision, error) {
 // adminPrefix begins the principals of administrators that are no users.
 const adminPrefix = "admin:"
 
-func (d *decider) changeAdmin(c *ChangeAdmin) (Decision, error) {
-	name, named := strings.CutPrefix(string(c.Admin), adminPrefix)
+// checkAdmin refuses who cannot be an administrator.
+func (d *decider) checkAdmin(p event.Principal) error {
+	name, named := strings.CutPrefix(string(p), adminPrefix)
 	if named {
-		if err := checkTitle("administrator", name, MaxNameCharacters); err != nil {
-			return Decision{}, err
-		}
-	} else if d.s.dir.User(c.Admin) == nil {
-		return Decision{}, Refuse(CodeNotFound, "change administrator: %q is neither \"admin:NAME\" nor a user", c.Admin).About(c.Admin)
+		return checkTitle("administrator", name, MaxNameCharacters)
+	}
+	if d.s.dir.User(p) == nil {
+		return Refuse(CodeNotFound, "administrator: %q is neither \"admin:NAME\" nor a user", p).About(p)
+	}
+	return nil
+}
+
+func (d *decider) changeAdmin(c *ChangeAdmin) (Decision, error) {
+	if err := d.checkAdmin(c.Admin); err != nil {
+		return Decision{}, err
 	}
 	if d.s.reg.Admin(c.Admin) == c.Roles {
 		return Decision{}, nil
 	}
 	return d.one("", &event.AdminChanged{Admin: c.Admin, Roles: c.Roles.Names()}, Result{})
+}
+
+// sparesAdmins refuses a change of an account with a role from an administrator who could not give that role: with a new
+// password he would have it.
+func (d *decider) sparesAdmins(c Command) error {
+	if d.Roles == 0 || d.Roles.May(roles.AdminChange) {
+		return nil
+	}
+	var touched []event.Principal
+	switch c := c.(type) {
+	case *ChangeUser:
+		touched = []event.Principal{c.User}
+	case *RemoveUser:
+		touched = []event.Principal{c.User}
+	case *ImportDirectory:
+		for i := range c.Rows {
+			touched = append(touched, event.UserPrincipal(c.Rows[i].Address))
+		}
+	}
+	for _, p := range touched {
+		if d.s.reg.Admin(p) != 0 {
+			return Refuse(CodeForbidden, "%s may not change %s, who is an administrator: %s", d.By, p, roles.Denial(roles.AdminChange)).Breaks(RuleRole, p)
+		}
+	}
+	return nil
 }
 
 func (d *decider) setEndpoint(c *SetEndpoint) (Decision, error) {

@@ -34,6 +34,8 @@ func resultOf(e *event.Envelope) (a, b uint64) {
 		return packID(string(v.AddIn))
 	case *event.GroupCreated:
 		return packID(string(v.Group))
+	case *event.TokenIssued:
+		return packID(string(v.Token))
 	case *event.UnitCreated:
 		return packID(string(v.Unit))
 	case *event.SettingPublished:
@@ -108,6 +110,12 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 		d.Result.Group = c.ID
 	case *RemoveGroup:
 		d.Result.Group = c.ID
+	case *IssueToken:
+		d.Result.Token = event.TokenID(unpackID(a, b))
+	case *RevokeToken:
+		d.Result.Token = c.Token
+	case *ImportMessages:
+		d.Result.Room = c.Room
 	case *CreateUnit:
 		d.Result.Unit = event.UnitID(unpackID(a, b))
 	case *ChangeUnit:

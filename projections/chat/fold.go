@@ -97,8 +97,10 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 		return s.foldSetting(e, save)
 	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
 		return s.foldFeed(e, save)
-	case *event.MessageSearched:
+	case *event.MessageSearched, *event.AdminRead:
 		return nil
+	case *event.MessageImported:
+		return s.messageImported(e, v, save)
 	case *event.MessagesRemoved:
 		return s.messagesRemoved(e, v)
 	case *event.Invited, *event.InvitationsRead:

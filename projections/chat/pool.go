@@ -15,7 +15,7 @@ import (
 func (s *State) foldPool(e *event.Envelope, save Saver) (known bool, err error) {
 	limit := s.book.Limits().ParticipantUpdateLimit
 	if known, err = s.book.Fold(e.Event, e.Offset, save); !known {
-		known, err = s.reg.Fold(e.Event, e.Offset, save)
+		known, err = s.reg.Fold(e, save)
 	}
 	if err != nil {
 		return true, fmt.Errorf("%w: %w", err, ErrContradiction)
@@ -82,6 +82,12 @@ func (s *State) AdminRoles(p event.Principal) roles.Set { return s.reg.Admin(p) 
 
 // Admins returns everybody who was given a role, by name.
 func (s *State) Admins() iter.Seq[registry.Admin] { return s.reg.Admins() }
+
+// AdminTokens returns the tokens of the administrators, by id.
+func (s *State) AdminTokens() iter.Seq[registry.Token] { return s.reg.Tokens() }
+
+// AdminToken returns a token.
+func (s *State) AdminToken(id event.TokenID) (registry.Token, bool) { return s.reg.Token(id) }
 
 // Endpoint returns another SIP address of the pool.
 func (s *State) Endpoint(address event.Principal) (registry.Endpoint, bool) {

@@ -44,13 +44,14 @@ const (
 	rowPlace         byte = 22
 	rowInvitation    byte = 23
 	rowInbox         byte = 24
+	rowToken         byte = 25
 
-	rowLast = rowInbox
+	rowLast = rowToken
 )
 
 var (
 	policyRows   = policy.Prefixes{Policy: rowPolicy, Configuration: rowConfiguration, Compliance: rowCompliance, Grant: rowPolicyGrant}
-	registryRows = registry.Prefixes{AddIn: rowAddIn, Admin: rowAdmin, Endpoint: rowEndpoint, Place: rowPlace}
+	registryRows = registry.Prefixes{AddIn: rowAddIn, Admin: rowAdmin, Endpoint: rowEndpoint, Place: rowPlace, Token: rowToken}
 )
 
 const skipScheme = len("sip:") // every user has it

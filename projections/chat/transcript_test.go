@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley/log/event"
+	"parley/projections/chat/roles"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts in testdata; review the diff")
@@ -216,6 +217,14 @@ func (x *transcript) origin(who string) Origin {
 	if n, ok := x.s.Node(o.Node); ok {
 		o.Incarnation = n.Incarnation
 	}
+	if role, ok := strings.CutPrefix(who, "admin/"); ok { // an administrator with one role
+		set, err := roles.Of(role)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		o.By, o.Trusted, o.Roles = event.Principal("admin:"+role), true, set
+		return o
+	}
 	switch who {
 	case "admin":
 		o.By, o.Trusted = "admin:root", true
@@ -265,6 +274,8 @@ func (x *transcript) run(line string) error {
 		x.name(string(d.Result.Category), c.Info.Name)
 	case *CreateRoom:
 		x.name(string(d.Result.Room), c.Info.Name)
+	case *CreateAddIn:
+		x.name(string(d.Result.AddIn), c.Info.Name)
 	case *CreateGroup:
 		x.name(string(d.Result.Group), c.Info.Name)
 	case *CreateUnit:
@@ -273,6 +284,11 @@ func (x *transcript) run(line string) error {
 	if err != nil {
 		f := AsRefusal(err)
 		x.print("refused %s: %s%s", why(f), f.Text, fields(" ", reflect.ValueOf(d.Result)))
+		for _, r := range f.Rows {
+			if len(f.Rows) > 1 {
+				x.print("row %d: %s", r.Line, r.Text)
+			}
+		}
 		return nil
 	}
 	for _, e := range envelopes {
@@ -406,9 +422,10 @@ func (x *transcript) command(w *words) (Command, error) {
 		if n == 0 {
 			text = strings.Join(w.plain[2:], " ")
 		}
-		return &Post{Room: event.RoomID(x.id(w.arg(1))), Text: text, RTF: w.str("rtf", ""), Alert: w.flag("alert", false)}, nil
+		return &Post{Room: event.RoomID(x.id(w.arg(1))), Text: text, RTF: w.str("rtf", ""), Alert: w.flag("alert", false),
+			Story: w.flag("story", false), Title: w.str("title", ""), Links: links(w.str("links", ""))}, nil
 	case "history":
-		return &ReadHistory{Room: event.RoomID(x.id(w.arg(1))), Last: w.num("last", 0)}, nil
+		return &ReadHistory{Room: event.RoomID(x.id(w.arg(1))), Last: w.num("last", 0), From: w.num("from", 0), UpTo: w.num("upto", 0)}, nil
 	case "publish":
 		n := w.num("instance", 0)
 		return &PublishSetting{Setting: event.Setting{Category: w.arg(1), Instance: n, Container: w.num("container", 0),
@@ -426,6 +443,9 @@ func (x *transcript) command(w *words) (Command, error) {
 	if c := x.directoryCommand(w); c != nil {
 		return c, nil
 	}
+	if c := x.poolCommand(w); c != nil {
+		return c, nil
+	}
 	return nil, fmt.Errorf("unknown command %s", verb)
 }
 
@@ -438,6 +458,8 @@ func categoryInfo(w *words, i event.CategoryInfo) event.CategoryInfo {
 	}
 	i.Description = w.str("description", i.Description)
 	i.ChatHistory = w.flag("history", i.ChatHistory)
+	i.Invitations = w.flag("invitations", i.Invitations)
+	i.FileUpload = w.flag("files", i.FileUpload)
 	return i
 }
 
@@ -451,6 +473,7 @@ func (x *transcript) roomInfo(w *words, i event.RoomInfo) event.RoomInfo {
 	i.Privacy = event.Privacy(w.str("privacy", string(i.Privacy)))
 	i.Invitations = event.Invitations(w.str("invitations", string(i.Invitations)))
 	i.Disabled = w.flag("disabled", i.Disabled)
+	i.AddIn = x.id(w.str("addin", i.AddIn))
 	return i
 }
 
@@ -506,7 +529,7 @@ func (x *transcript) show(w *words) error {
 		f.Last, f.At = event.FeedReceipt{}, 0
 		x.print("%s", fields(" ", reflect.ValueOf(f))[1:])
 	default:
-		if !x.directoryShow(w) {
+		if !x.directoryShow(w) && !x.poolShow(w) {
 			return fmt.Errorf("unknown query %s", what)
 		}
 	}

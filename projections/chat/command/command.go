@@ -170,7 +170,9 @@ var commands = map[uint16]func() Command{
 	7: func() Command { return new(ReadInvitations) }, 8: func() Command { return new(SearchMessages) },
 	26: func() Command { return new(CreateAddIn) }, 27: func() Command { return new(ChangeAddIn) },
 	28: func() Command { return new(RemoveAddIn) }, 40: func() Command { return new(RemoveMessages) },
-	41: func() Command { return new(ClearRoom) }, 60: func() Command { return new(SetPolicy) },
+	41: func() Command { return new(ClearRoom) }, 42: func() Command { return new(RecordRead) },
+	43: func() Command { return new(IssueToken) }, 44: func() Command { return new(RevokeToken) },
+	45: func() Command { return new(ImportMessages) }, 60: func() Command { return new(SetPolicy) },
 	61: func() Command { return new(RemovePolicy) }, 62: func() Command { return new(GrantPolicy) },
 	63: func() Command { return new(SetConfiguration) }, 64: func() Command { return new(RemoveConfiguration) },
 	65: func() Command { return new(SetCompliance) }, 66: func() Command { return new(RemoveCompliance) },
@@ -348,6 +350,7 @@ type Result struct {
 	Unit      event.UnitID
 	Changed   uint64 // rows of an import that changed something
 	AddIn     event.AddInID
+	Token     event.TokenID
 }
 
 // Code visits the fields.
@@ -366,6 +369,7 @@ func (r *Result) Code(c *event.Coder) {
 	event.Str(c, 12, &r.Unit)
 	event.Uint(c, 13, &r.Changed)
 	event.Str(c, 14, &r.AddIn)
+	event.Str(c, 15, &r.Token)
 }
 
 // Outcome is the committed end of a command.

@@ -24,6 +24,7 @@ var rights = map[uint16]Right{
 	33: {false, roles.UserChange, ""}, 34: {false, roles.UserChange, ""}, 35: {false, roles.UserChange, ""},
 	36: {false, roles.UserChange, ""}, 37: {false, roles.UserChange, ""}, 38: {false, roles.UserChange, ""}, 39: {false, roles.UserChange, ""},
 	40: {false, roles.MessageRemove, "R9"}, 41: {false, roles.MessageRemove, "R9"},
+	42: {false, roles.LogRead, ""}, 43: {false, roles.AdminChange, ""}, 44: {false, roles.AdminChange, ""}, 45: {false, roles.DataImport, ""},
 	50: {false, roles.PoolItself, ""}, 51: {false, roles.PoolItself, ""}, 52: {false, roles.PoolItself, ""},
 	60: {false, roles.PolicyChange, ""}, 61: {false, roles.PolicyChange, ""}, 62: {false, roles.PolicyGrant, ""},
 	63: {false, roles.ConfigurationChange, ""}, 64: {false, roles.ConfigurationChange, ""},

@@ -32,6 +32,18 @@ type Endpoint struct {
 	DisplayName string
 }
 
+// Token is what an administrator shows to the admin API, known by its hash.
+type Token struct {
+	ID          event.TokenID
+	Admin       event.Principal
+	SHA256      []byte
+	Expires     event.Time // 0: never
+	Description string
+	Issued      event.Time
+	By          event.Principal // who issued it
+	Revision    event.Offset
+}
+
 // place is the one row of what there is once.
 type place struct {
 	site   string
@@ -44,10 +56,11 @@ type Registry struct {
 	admins    table.Keyed[event.Principal, Admin]
 	endpoints table.Keyed[event.Principal, Endpoint]
 	places    table.Keyed[string, place]
+	tokens    table.Keyed[event.TokenID, Token]
 }
 
-// Prefixes are the row prefixes of the four tables.
-type Prefixes struct{ AddIn, Admin, Endpoint, Place byte }
+// Prefixes are the row prefixes of the five tables.
+type Prefixes struct{ AddIn, Admin, Endpoint, Place, Token byte }
 
 // New returns an empty registry.
 func New(p Prefixes) Registry {
@@ -56,17 +69,18 @@ func New(p Prefixes) Registry {
 		admins:    table.NewKeyed(p.Admin, 0, func(a *Admin) event.Principal { return a.Name }, (*Admin).code),
 		endpoints: table.NewKeyed(p.Endpoint, 0, func(e *Endpoint) event.Principal { return e.Address }, (*Endpoint).code),
 		places:    table.NewKeyed(p.Place, 0, func(*place) string { return "" }, (*place).code),
+		tokens:    table.NewKeyed(p.Token, 0, func(t *Token) event.TokenID { return t.ID }, (*Token).code),
 	}
 }
 
 // Tables returns the tables under the prefixes they were made with.
 func (r *Registry) Tables(p Prefixes) map[byte]table.Rows {
-	return map[byte]table.Rows{p.AddIn: &r.addIns, p.Admin: &r.admins, p.Endpoint: &r.endpoints, p.Place: &r.places}
+	return map[byte]table.Rows{p.AddIn: &r.addIns, p.Admin: &r.admins, p.Endpoint: &r.endpoints, p.Place: &r.places, p.Token: &r.tokens}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes r may call it.
 func (r *Registry) Copy() Registry {
-	return Registry{r.addIns.Copy(), r.admins.Copy(), r.endpoints.Copy(), r.places.Copy()}
+	return Registry{r.addIns.Copy(), r.admins.Copy(), r.endpoints.Copy(), r.places.Copy(), r.tokens.Copy()}
 }
 
 // AddIn returns an add-in.
@@ -100,6 +114,12 @@ func (r *Registry) Admin(p event.Principal) (set roles.Set) {
 // Admins returns everybody who was given a role, by name.
 func (r *Registry) Admins() iter.Seq[Admin] { return r.admins.All() }
 
+// Token returns a token.
+func (r *Registry) Token(id event.TokenID) (Token, bool) { return r.tokens.Value(id) }
+
+// Tokens returns all tokens, by id.
+func (r *Registry) Tokens() iter.Seq[Token] { return r.tokens.All() }
+
 // Endpoint returns another address of the pool.
 func (r *Registry) Endpoint(address event.Principal) (Endpoint, bool) {
 	return r.endpoints.Value(address)
@@ -121,13 +141,25 @@ func (r *Registry) place() place {
 	return place{}
 }
 
-// Forget takes his roles from an account that is removed.
-func (r *Registry) Forget(save table.Saver, p event.Principal) { r.admins.Remove(save, p) }
+// Forget takes his roles and tokens from an account that is removed.
+func (r *Registry) Forget(save table.Saver, p event.Principal) {
+	r.admins.Remove(save, p)
+	var gone []event.TokenID
+	for t := range r.Tokens() {
+		if t.Admin == p {
+			gone = append(gone, t.ID)
+		}
+	}
+	for _, id := range gone {
+		r.tokens.Remove(save, id)
+	}
+}
 
 // Fold applies an event of this package's kinds; others are none of its business, and known is false. An error says
 // that the event contradicts the registry, which is then as it was.
-func (r *Registry) Fold(ev event.Event, at event.Offset, save table.Saver) (known bool, err error) {
-	switch v := ev.(type) {
+func (r *Registry) Fold(e *event.Envelope, save table.Saver) (known bool, err error) {
+	at := e.Offset
+	switch v := e.Event.(type) {
 	case *event.AddInCreated:
 		if r.addIns.Get(v.AddIn) != nil {
 			return true, fmt.Errorf("add-in %s exists", v.AddIn)
@@ -149,6 +181,16 @@ func (r *Registry) Fold(ev event.Event, at event.Offset, save table.Saver) (know
 		} else {
 			r.admins.Put(save, &Admin{v.Admin, v.Roles})
 		}
+	case *event.TokenIssued:
+		if r.tokens.Get(v.Token) != nil {
+			return true, fmt.Errorf("token %s exists", v.Token)
+		}
+		r.tokens.Put(save, &Token{v.Token, v.Admin, v.SHA256, v.Expires, v.Description, e.At, e.By, at})
+	case *event.TokenRevoked:
+		if r.tokens.Get(v.Token) == nil {
+			return true, fmt.Errorf("no token %s", v.Token)
+		}
+		r.tokens.Remove(save, v.Token)
 	case *event.EndpointSet:
 		r.endpoints.Put(save, &Endpoint{v.Address, v.DisplayName})
 	case *event.EndpointRemoved:
@@ -174,6 +216,17 @@ func (a *AddIn) code(c *event.Coder) {
 	event.Str(c, 1, &a.ID)
 	c.Sub(2, a.Info.Code)
 	event.Uint(c, 3, &a.Revision)
+}
+
+func (t *Token) code(c *event.Coder) {
+	event.Str(c, 1, &t.ID)
+	event.Str(c, 2, &t.Admin)
+	c.Bytes(3, &t.SHA256)
+	event.Int(c, 4, &t.Expires)
+	event.Str(c, 5, &t.Description)
+	event.Int(c, 6, &t.Issued)
+	event.Str(c, 7, &t.By)
+	event.Uint(c, 8, &t.Revision)
 }
 
 func (a *Admin) code(c *event.Coder) { event.Str(c, 1, &a.Name); event.Strs(c, 2, &a.Roles) }
