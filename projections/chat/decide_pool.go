@@ -299,19 +299,19 @@ func (d *decider) setCompliance(c *SetCompliance) (Decision, error) {
 const adminPrefix = "admin:"
 
 // checkAdmin refuses who cannot be an administrator.
-func (d *decider) checkAdmin(p event.Principal) error {
+func (d *decider) checkAdmin(what string, p event.Principal) error {
 	name, named := strings.CutPrefix(string(p), adminPrefix)
 	if named {
 		return checkTitle("administrator", name, MaxNameCharacters)
 	}
 	if d.s.dir.User(p) == nil {
-		return Refuse(CodeNotFound, "administrator: %q is neither \"admin:NAME\" nor a user", p).About(p)
+		return Refuse(CodeNotFound, "%s: %q is neither \"admin:NAME\" nor a user", what, p).About(p)
 	}
 	return nil
 }
 
 func (d *decider) changeAdmin(c *ChangeAdmin) (Decision, error) {
-	if err := d.checkAdmin(c.Admin); err != nil {
+	if err := d.checkAdmin("change administrator", c.Admin); err != nil {
 		return Decision{}, err
 	}
 	if d.s.reg.Admin(c.Admin) == c.Roles {

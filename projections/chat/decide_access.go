@@ -1,0 +1,146 @@
+package chat
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"parley/log/event"
+)
+
+// Limits of what administrators may do.
+const (
+	MaxTokens       = 1000
+	maxFilterBytes  = 4096 // of a recorded question
+	tokenHashBytes  = 32
+	maxImportedText = 64_000 // bytes: the greatest limit that a configuration may have for a story
+)
+
+func (d *decider) recordRead(c *RecordRead) (Decision, error) {
+	if err := checkTitle("read", c.What, MaxNameCharacters); err != nil {
+		return Decision{}, err
+	}
+	if err := checkLine("question", c.Filter, maxFilterBytes); err != nil {
+		return Decision{}, err
+	}
+	return d.one("", &event.AdminRead{What: c.What, Filter: c.Filter}, Result{})
+}
+
+func (d *decider) issueToken(c *IssueToken) (Decision, error) {
+	if err := d.checkAdmin("issue token", c.Admin); err != nil {
+		return Decision{}, err
+	}
+	if err := checkLine("description of a token", c.Description, MaxDescriptionBytes); err != nil {
+		return Decision{}, err
+	}
+	raw, err := d.freshID("issue token", string(c.Token))
+	if err != nil {
+		return Decision{}, err
+	}
+	if len(c.SHA256) != tokenHashBytes {
+		return Decision{}, Refuse(CodeInvalid, "issue token: a hash of %d bytes, want the %d of SHA-256", len(c.SHA256), tokenHashBytes).About(c.Admin)
+	}
+	if c.Expires != 0 && c.Expires <= d.env.At {
+		return Decision{}, Refuse(CodeInvalid, "issue token: it would have expired at %s", c.Expires).About(c.Admin)
+	}
+	id, n := event.TokenID(raw), 0
+	for t := range d.s.reg.Tokens() {
+		if n++; t.ID == id || slices.Equal(t.SHA256, c.SHA256) {
+			return Decision{}, Refuse(CodeConflict, "issue token: there is such a token already").Breaks("R12", c.Admin)
+		}
+	}
+	if n >= MaxTokens {
+		return Decision{}, Refuse(CodeTooLarge, "issue token: there are %d", n)
+	}
+	out := Decision{Result: Result{Token: id}}
+	if has := d.s.reg.Admin(c.Admin); has|c.Roles != has {
+		out.Events = append(out.Events, d.draft("", &event.AdminChanged{Admin: c.Admin, Roles: (has | c.Roles).Names()}))
+	}
+	out.Events = append(out.Events, d.draft("", &event.TokenIssued{Token: id, Admin: c.Admin, SHA256: c.SHA256, Expires: c.Expires, Description: c.Description}))
+	return out, nil
+}
+
+func (d *decider) revokeToken(c *RevokeToken) (Decision, error) {
+	if _, ok := d.s.reg.Token(c.Token); !ok {
+		return Decision{}, Refuse(CodeNotFound, "revoke token: no token %q", c.Token)
+	}
+	return d.one("", &event.TokenRevoked{Token: c.Token}, Result{Token: c.Token})
+}
+
+func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
+	r := d.s.rooms.Get(c.Room)
+	if r == nil {
+		return Decision{}, inRoom(c.Room, CodeNotFound, "import messages: no room %s", c.Room)
+	}
+	if len(c.Messages) > MaxImportMessages {
+		return Decision{}, inRoom(c.Room, CodeTooLarge, "import %d messages into room %q, at most %d at once", len(c.Messages), r.Info.Name, MaxImportMessages)
+	}
+	if err := checkLine("source", c.Source, MaxNameBytes); err != nil {
+		return Decision{}, err
+	}
+	if g := d.s.categories.Get(r.Info.Category); g != nil && !g.Info.ChatHistory && len(c.Messages) > 0 {
+		f := inRoom(c.Room, CodeConflict, "import messages: room %q keeps no history", r.Info.Name)
+		f.Rule = "R14"
+		return Decision{}, f
+	}
+	var bad faults
+	out, last, before := Decision{Result: Result{Room: c.Room}}, d.s.tally(c.Room).lastMessage, uint64(0)
+	for i := range c.Messages {
+		m := &c.Messages[i]
+		switch f := d.checkImported(m); {
+		case f != nil:
+			f.Room = c.Room
+			bad.add(i, f)
+		case m.ID <= before:
+			bad.add(i, inRoom(c.Room, CodeInvalid, "message %d comes after message %d", m.ID, before))
+		case m.ID > last:
+			out.Events = append(out.Events, d.draft(c.Room, &event.MessageImported{MessageID: m.ID, Author: m.Author, PostedAt: m.PostedAt, Alert: m.Alert,
+				Story: m.Story, Source: c.Source, Text: m.Text, RTF: m.RTF, Title: m.Title, Links: m.Links}))
+		}
+		before = max(before, m.ID)
+	}
+	out.Result.Changed = uint64(len(out.Events))
+	if err := bad.refusal("import messages"); err != nil {
+		return Decision{}, err
+	}
+	return out, nil
+}
+
+// checkImported refuses what no message can be, in any configuration: limits may have been others when it was posted.
+func (d *decider) checkImported(m *ImportedMessage) *Refusal {
+	switch {
+	case m.ID == 0:
+		return Refuse(CodeInvalid, "a message without an id")
+	case m.ID >= 1<<62:
+		return Refuse(CodeInvalid, "message %d: no message has so great an id", m.ID)
+	case !isUser(m.Author) || checkLine("author", string(m.Author), MaxPrincipalBytes) != nil:
+		return Refuse(CodeInvalid, "message %d: author %q is not \"sip:name@domain\" in lower case", m.ID, m.Author).About(m.Author)
+	case m.PostedAt > d.env.At:
+		return Refuse(CodeInvalid, "message %d was posted at %s, which is still to come", m.ID, m.PostedAt)
+	case m.Text == "" || !utf8.ValidString(m.Text) || !utf8.ValidString(m.RTF):
+		return Refuse(CodeInvalid, "message %d: no text, or not UTF-8", m.ID)
+	case len(m.Text) > maxImportedText || len(m.RTF) > MaxRTFBytes || len(m.Links) > MaxLinks:
+		return Refuse(CodeTooLarge, "message %d: %d bytes of text (at most %d), %d of RTF (at most %d), %d links (at most %d)", m.ID,
+			len(m.Text), maxImportedText, len(m.RTF), MaxRTFBytes, len(m.Links), MaxLinks)
+	case (m.Title != "") != m.Story || len(m.Title) > MaxNameBytes || checkLine("title", m.Title, MaxNameBytes) != nil:
+		return Refuse(CodeInvalid, "message %d: a story has a title of one line, and nothing else has", m.ID)
+	}
+	for _, l := range m.Links {
+		if l.URI == "" || checkLine("link", l.URI, maxImportedText) != nil || checkLine("link", l.Name, maxImportedText) != nil {
+			return Refuse(CodeInvalid, "message %d: a link to nowhere, or not one line", m.ID)
+		}
+	}
+	return nil
+}
+
+func (s *State) messageImported(e *event.Envelope, v *event.MessageImported, save Saver) error {
+	if s.rooms.Get(e.Room) == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	t := s.tally(e.Room)
+	if v.MessageID <= t.lastMessage {
+		return contradiction("imported message %d after %d in %s", v.MessageID, t.lastMessage, e.Room)
+	}
+	t.lastMessage = v.MessageID
+	s.tallies.Put(save, t)
+	return nil
+}
