@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/projections/chat/command"
 	"parley/projections/chat/directory"
 )
 
@@ -67,7 +68,7 @@ func (d *decider) changeCategory(c *ChangeCategory) (Decision, error) {
 	if g == nil {
 		return Decision{}, Refuse(CodeNotFound, "change category: no category %q", c.ID)
 	}
-	if err := changed("category "+g.Info.Name, c.Revision, g.Revision); err != nil {
+	if err := command.Changed("category "+g.Info.Name, c.Revision, g.Revision); err != nil {
 		return Decision{}, err
 	}
 	info := c.Info

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
+	"parley/projections/chat/command"
 )
 
 // Limits of what administrators may do.
@@ -82,16 +83,16 @@ func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
 		f.Rule = "R14"
 		return Decision{}, f
 	}
-	var bad faults
+	var bad command.Faults
 	out, last, before := Decision{Result: Result{Room: c.Room}}, d.s.tally(c.Room).lastMessage, uint64(0)
 	for i := range c.Messages {
 		m := &c.Messages[i]
 		switch f := d.checkImported(m); {
 		case f != nil:
 			f.Room = c.Room
-			bad.add(i, f)
+			bad.Add(i, f)
 		case m.ID <= before:
-			bad.add(i, inRoom(c.Room, CodeInvalid, "message %d comes after message %d", m.ID, before))
+			bad.Add(i, inRoom(c.Room, CodeInvalid, "message %d comes after message %d", m.ID, before))
 		case m.ID > last:
 			out.Events = append(out.Events, d.draft(c.Room, &event.MessageImported{MessageID: m.ID, Author: m.Author, PostedAt: m.PostedAt, Alert: m.Alert,
 				Story: m.Story, Source: c.Source, Text: m.Text, RTF: m.RTF, Title: m.Title, Links: m.Links}))
@@ -99,7 +100,7 @@ func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
 		before = max(before, m.ID)
 	}
 	out.Result.Changed = uint64(len(out.Events))
-	if err := bad.refusal("import messages"); err != nil {
+	if err := bad.Refusal("import messages"); err != nil {
 		return Decision{}, err
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/projections/chat/command"
 	"parley/projections/chat/directory"
 )
 
@@ -118,25 +119,25 @@ func (d *decider) checkAccess(id event.RoomID, info *event.RoomInfo, cat *catego
 	if len(access) > MaxPrincipals {
 		return inRoom(id, CodeTooLarge, "roles of room %q: %d principals, at most %d", info.Name, len(access), MaxPrincipals)
 	}
-	var bad faults
+	var bad command.Faults
 	roles := make(map[event.Principal]event.Role, len(access))
 	for i, a := range access {
 		if err := checkPrincipal("roles of room "+info.Name, a.Principal); err != nil {
-			bad.add(i, AsRefusal(err).About(a.Principal))
+			bad.Add(i, AsRefusal(err).About(a.Principal))
 		} else if _, twice := roles[a.Principal]; twice {
-			bad.add(i, inRoom(id, CodeInvalid, "roles of room %q: %s is listed twice", info.Name, a.Principal).About(a.Principal))
+			bad.Add(i, inRoom(id, CodeInvalid, "roles of room %q: %s is listed twice", info.Name, a.Principal).About(a.Principal))
 		}
 		roles[a.Principal] = a.Role
 	}
-	if err := bad.refusal("roles of room " + info.Name); err != nil {
+	if err := bad.Refusal("roles of room " + info.Name); err != nil {
 		return err
 	}
 	for i, a := range access {
 		if f := d.checkRole(id, info, cat, a, roles); f != nil {
-			bad.add(i, f)
+			bad.Add(i, f)
 		}
 	}
-	return bad.refusal("roles of room " + info.Name)
+	return bad.Refusal("roles of room " + info.Name)
 }
 
 // checkRole refuses a role outside the category (R1), of somebody unknown, of a presenter where there are none (R6) or
@@ -203,7 +204,7 @@ func (d *decider) changeRoom(c *ChangeRoom) (Decision, error) {
 	if cat == nil {
 		return Decision{}, Refuse(CodeNotFound, "change room %s: no category %q", c.ID, info.Category)
 	}
-	if err := changed("room "+r.Info.Name, c.Revision, r.Revision); err != nil {
+	if err := command.Changed("room "+r.Info.Name, c.Revision, r.Revision); err != nil {
 		return Decision{}, err
 	}
 	if err := d.checkRoom(c.ID, &info, r.Info.AddIn); err != nil {

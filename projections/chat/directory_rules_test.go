@@ -2,11 +2,14 @@ package chat
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 
 	"parley/log/event"
+	"parley/projections/chat/directory/plan"
 
 	"pgregory.net/rapid"
 )
@@ -163,5 +166,123 @@ func (m *machine) checkKicks(envelopes []event.Envelope) {
 		if p, ok := e.Event.(*event.Parted); ok && p.Reason == event.PartKicked && naiveRights(m.s, e.Room, e.By).Join {
 			m.t.Fatalf("%s was put out of room %s and may be there", e.By, e.Room)
 		}
+	}
+}
+
+// TestWhoLosesTheRoom opens a session for everybody who may be in a room, changes the directory at random, and compares
+// who would be put out: by the sessions of those who move, by the sessions in the rooms concerned, and by asking the
+// reference before and after.
+func TestWhoLosesTheRoom(t *testing.T) {
+	lost, kept := 0, 0
+	for n := range uint64(400) {
+		rng := rand.New(rand.NewPCG(20150101, n))
+		s, users, rooms := world(t, rng)
+		do := func(room event.RoomID, by event.Principal, e event.Event) {
+			t.Helper()
+			env := event.Envelope{Offset: s.Offset() + 1, At: 1, Meta: event.Meta{By: by, Room: room, Node: "n1"}, Event: e}
+			if err := s.Fold(env, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, room := range rooms {
+			for _, u := range users {
+				if naiveRights(s, room, u).Join {
+					do(room, u, &event.Joined{Endpoint: "e"})
+				}
+			}
+		}
+		p := plan.NewPlan(s.dir)
+		changePlan(rng, s, p, users)
+		e := p.Effect()
+		byUsers, byRooms := &losing{s: s, p: p, after: map[event.Principal]*User{}}, &losing{s: s, p: p, after: map[event.Principal]*User{}}
+		moved, _ := s.usersIn(e.Moved, 1<<30)
+		concerned, _ := s.roomsThrough(e.Through)
+		byUsers.ofUsers(slices.Concat(e.Changed, moved))
+		byRooms.ofUsers(e.Changed)
+		byRooms.inRooms(concerned)
+
+		before := map[Session]bool{}
+		for x := range s.Sessions() {
+			before[x] = true
+		}
+		chosen := s.lose(p)
+		changes, removals := p.Events()
+		for _, e := range changes {
+			do("", "admin:root", e)
+		}
+		var want []Session
+		for x := range s.Sessions() {
+			gone := slices.ContainsFunc(removals, func(e event.Event) bool {
+				r, ok := e.(*event.UserRemoved)
+				return ok && r.User == x.User
+			})
+			if gone || !rightsWithout(s, removals, x).Join {
+				want = append(want, x)
+			}
+		}
+		for way, got := range map[string][]Session{"by users": byUsers.sessions(), "by rooms": byRooms.sessions(), "as decided": chosen} {
+			if !maps.Equal(sessionSet(got), sessionSet(want)) {
+				t.Fatalf("world %d, %s: %v lose their room, the reference says %v; effect %+v", n, way, got, want, e)
+			}
+		}
+		lost, kept = lost+len(want), kept+len(before)-len(want)
+	}
+	t.Logf("%d sessions lost, %d kept", lost, kept)
+	if lost < 100 || kept < 100 {
+		t.Error("the worlds are too uniform")
+	}
+}
+
+func sessionSet(list []Session) map[Session]bool {
+	set := map[Session]bool{}
+	for _, x := range list {
+		set[x] = true
+	}
+	return set
+}
+
+// rightsWithout asks the reference about a state in which groups are removed too.
+func rightsWithout(s *State, removals []event.Event, x Session) Rights {
+	c := s.Clone()
+	for _, e := range removals {
+		if _, group := e.(*event.GroupRemoved); group {
+			if err := c.Fold(event.Envelope{Offset: c.Offset() + 1, At: 1, Event: e}, nil); err != nil {
+				panic(err)
+			}
+		}
+	}
+	return naiveRights(c, x.Room, x.User)
+}
+
+// changePlan draws changes that the rules let through.
+func changePlan(rng *rand.Rand, s *State, p *plan.Plan, users []event.Principal) {
+	group := func() event.GroupID { return event.GroupID(fmt.Sprintf("00000000-0000-4000-b000-%012x", rng.IntN(4))) }
+	unit := func() event.UnitID { return event.UnitID(fmt.Sprintf("00000000-0000-4000-a000-%012x", rng.IntN(3))) }
+	for range 1 + rng.IntN(3) {
+		u := users[rng.IntN(len(users))]
+		var f *plan.Fault
+		switch rng.IntN(9) {
+		case 0:
+			f = p.RemoveUser(u)
+		case 1:
+			if old := p.User(u); old != nil {
+				info := old.Info
+				info.Unit, info.Enabled = unit(), rng.IntN(4) > 0
+				f = p.PutUser(u, info, event.Secret{})
+			}
+		case 2:
+			f = p.RemoveGroup(group())
+		case 3:
+			f = p.PutUnit(unit(), event.UnitInfo{Name: fmt.Sprint(rng.Uint32()), Parent: unit()})
+		case 4:
+			f = p.SetMembers(group(), some(rng, users, 3))
+		case 5:
+			f = p.AddMember(group(), event.GroupPrincipal(group()))
+		case 6:
+			f = p.RemoveMember(group(), event.GroupPrincipal(group()))
+		default:
+			f = p.RemoveMember(group(), u)
+		}
+		_ = f // a refused change is none
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"parley/log/event"
+	"parley/projections/chat/form"
 )
 
 func (s *State) foldFeed(e *event.Envelope, save Saver) error {
@@ -44,7 +45,7 @@ func (s *State) feedCopy(name string) *Feed {
 }
 
 func (d *decider) claimFeed(c *ClaimFeed) (Decision, error) {
-	if err := checkFeedName(c.Feed); err != nil {
+	if err := form.FeedName(c.Feed); err != nil {
 		return Decision{}, err
 	}
 	if d.Node == "" {

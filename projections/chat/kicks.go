@@ -17,32 +17,14 @@ import (
 func (s *State) lose(p *plan.Plan) []Session {
 	e := p.Effect()
 	l := &losing{s: s, p: p, after: map[event.Principal]*User{}}
-	for _, u := range e.Changed {
-		l.ofUser(u)
-	}
+	l.ofUsers(e.Changed)
 	rooms, participants := s.roomsThrough(e.Through)
 	if users, few := s.usersIn(e.Moved, participants); few {
-		for _, u := range users {
-			l.ofUser(u)
-		}
+		l.ofUsers(users)
 	} else {
-		for _, room := range rooms {
-			s.sessions.From(&Session{Room: room}, func(x *Session) bool {
-				if x.Room == room {
-					l.look(x)
-				}
-				return x.Room == room
-			})
-		}
+		l.inRooms(rooms)
 	}
-	slices.SortFunc(l.out, func(a, b *Session) int {
-		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.User, b.User), cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Node, b.Node))
-	})
-	var out []Session
-	for _, x := range slices.Compact(l.out) { // an account may have both changed and moved
-		out = append(out, *x)
-	}
-	return out
+	return l.sessions()
 }
 
 // losing collects the sessions that end.
@@ -51,6 +33,34 @@ type losing struct {
 	p     *plan.Plan
 	after map[event.Principal]*User // as planned; nil: removed
 	out   []*Session
+}
+
+// sessions returns what was collected, each session once.
+func (l *losing) sessions() (out []Session) {
+	slices.SortFunc(l.out, func(a, b *Session) int {
+		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.User, b.User), cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Node, b.Node))
+	})
+	for _, x := range slices.Compact(l.out) { // an account may have both changed and moved
+		out = append(out, *x)
+	}
+	return out
+}
+
+func (l *losing) ofUsers(users []event.Principal) {
+	for _, u := range users {
+		l.ofUser(u)
+	}
+}
+
+func (l *losing) inRooms(rooms []event.RoomID) {
+	for _, room := range rooms {
+		l.s.sessions.From(&Session{Room: room}, func(x *Session) bool {
+			if x.Room == room {
+				l.look(x)
+			}
+			return x.Room == room
+		})
+	}
 }
 
 func (l *losing) ofUser(u event.Principal) {

@@ -7,6 +7,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/form"
 	"parley/projections/chat/invites"
 	"parley/projections/chat/memory"
 	"parley/projections/chat/policy"
@@ -96,14 +97,14 @@ const (
 	DefaultHistory         = 30   // messages, when a client does not say how many
 	MaxHistory             = 500  // messages in one answer
 	MaxMessageBytes        = 8000 // UTF-8 bytes of message text
-	MaxNameBytes           = 256
-	MaxNameCharacters      = 256     // of a room, a category, an administrator
-	MaxDescriptionBytes    = 1024    // 256 characters of at most 4 bytes
-	MaxRTFBytes            = 64000   // UTF-8 bytes of the RTF form of a message
-	MaxPrincipalBytes      = 512     // of a principal or an endpoint
-	MaxPrincipals          = 100_000 // in one list of a category or one change of a room
-	MaxJoinRooms           = 1000    // in one join or part
-	MaxSettings            = 1000    // of one user
+	MaxNameBytes           = form.MaxNameBytes
+	MaxNameCharacters      = form.MaxNameCharacters
+	MaxDescriptionBytes    = form.MaxDescriptionBytes
+	MaxRTFBytes            = 64000 // UTF-8 bytes of the RTF form of a message
+	MaxPrincipalBytes      = form.MaxPrincipalBytes
+	MaxPrincipals          = form.MaxPrincipals
+	MaxJoinRooms           = 1000 // in one join or part
+	MaxSettings            = 1000 // of one user
 	MaxSettingBytes        = 16 << 10
 )
 

@@ -73,9 +73,6 @@ func CheckCompliance(i *event.ComplianceInfo) error {
 	return nil
 }
 
-// CheckPolicy refuses what no policy can say.
-func CheckPolicy(i *event.PolicyInfo) error { return checkLine("Description", i.Description, MaxText) }
-
 func checkLine(name, v string, limit int) error {
 	if len(v) > limit || !utf8.ValidString(v) || strings.ContainsFunc(v, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 		return fmt.Errorf("%s is not one line of at most %d bytes", name, limit)
