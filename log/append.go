@@ -55,7 +55,7 @@ func (l *Log) Append(records []Record) error {
 		return fmt.Errorf("append %d to %d: %w", records[0].Index, records[len(records)-1].Index, err)
 	}
 	for _, e := range entries {
-		l.entries.put(e)
+		l.entries.put(e, l.entries.generation()) // not committed, so nobody erases anything of it
 	}
 	l.mu.Lock()
 	l.last = records[len(records)-1].Index
@@ -75,7 +75,7 @@ func putRecord(b *pebble.Batch, r *Record) (e *entry, size int, err error) {
 		if e, err = decodeEntry(r.Index, row.head, bodies); err != nil {
 			return nil, 0, invalid(err)
 		}
-		row.hasBody = len(bodies) > 0
+		row.hasBody, row.came = len(bodies) > 0, e.hasErased()
 	}
 	key := entryKey(r.Index, partEntry)
 	v := row.row(key)

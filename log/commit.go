@@ -137,6 +137,14 @@ func (l *Log) load() error {
 			return err
 		}
 	}
+	if row, ok, err := l.get(l.db, eraseKey); err != nil {
+		return err
+	} else if ok {
+		if l.erasure, err = parseErasure(row); err != nil {
+			return err
+		}
+		l.erasure.written = l.erasure.done
+	}
 	first, last, err := l.bounds(l.db)
 	if err != nil {
 		return err
@@ -148,6 +156,8 @@ func (l *Log) load() error {
 		return fmt.Errorf("first entry is %d: %w", first, event.ErrCorrupt)
 	case last < l.mark.Index:
 		return fmt.Errorf("log ends at entry %d, but was committed up to %d: %w", last, l.mark.Index, event.ErrCorrupt)
+	case l.erasure.done > l.mark.Offset:
+		return fmt.Errorf("removals are carried out up to %d, but events committed up to %d: %w", l.erasure.done, l.mark.Offset, event.ErrCorrupt)
 	}
 	l.last = last
 	if !known && !l.readOnly {

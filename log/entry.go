@@ -3,6 +3,7 @@ package log
 import (
 	"container/list"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,6 +23,11 @@ func (e *entry) first() event.Offset { return e.envelopes[0].Offset }
 func (e *entry) last() event.Offset  { return e.envelopes[len(e.envelopes)-1].Offset }
 func (e *entry) at() event.Time      { return e.envelopes[0].At }
 func (e *entry) chain() event.Chain  { return e.envelopes[len(e.envelopes)-1].Chain }
+
+// hasErased tells whether a body of the entry is erased.
+func (e *entry) hasErased() bool {
+	return slices.ContainsFunc(e.envelopes, func(v event.Envelope) bool { return v.Erased })
+}
 
 // envelopeSize is what an envelope and its event take in memory beside their text, which is stored at about a third of its size.
 const envelopeSize = 512
@@ -72,6 +78,7 @@ type entryCache struct {
 	size  int
 	byAge list.List // of *entry, newest use first
 	at    map[event.Index]*list.Element
+	gen   uint64 // counts erasures
 }
 
 func newEntryCache(limit int) *entryCache {
@@ -89,9 +96,21 @@ func (c *entryCache) get(i event.Index) *entry {
 	return el.Value.(*entry)
 }
 
-func (c *entryCache) put(e *entry) {
+// generation is to be taken before an entry is read that will be put.
+func (c *entryCache) generation() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.gen
+}
+
+// put keeps an entry that was read in a generation. One that was read before an erasure is not kept: it may be one
+// whose bodies are gone.
+func (c *entryCache) put(e *entry, gen uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if gen != c.gen {
+		return
+	}
 	if el, ok := c.at[e.index]; ok {
 		c.remove(el)
 	}
@@ -108,6 +127,18 @@ func (c *entryCache) dropFrom(i event.Index) {
 	defer c.mu.Unlock()
 	for k, el := range c.at {
 		if k >= i {
+			c.remove(el)
+		}
+	}
+}
+
+// erased forgets entries whose bodies were erased on disk.
+func (c *entryCache) erased(entries []event.Index) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gen++
+	for _, i := range entries {
+		if el, ok := c.at[i]; ok {
 			c.remove(el)
 		}
 	}

@@ -104,7 +104,19 @@ func (g guardFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 	return g.file("open", name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, o...) })
 }
 
+// ReuseForWrite gives Pebble a new file, and removes the old one, while bodies are erased: else the tail of an old
+// write-ahead log would live on behind the new one's end.
 func (g guardFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if g.ours(to) && g.l.scrubbing.Load() {
+		f, err := g.file("create", to, func() (vfs.File, error) { return g.FS.Create(to, c) })
+		if err != nil {
+			return nil, err
+		}
+		if err := g.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(err, f.Close())
+		}
+		return f, nil
+	}
 	return g.file("reuse", to, func() (vfs.File, error) { return g.FS.ReuseForWrite(from, to, c) })
 }
 
@@ -223,6 +235,16 @@ func (f guardFile) SyncTo(length int64) (full bool, err error) {
 
 func (f guardFile) Preallocate(offset, length int64) error {
 	return f.change("preallocate", func() error { return f.File.Preallocate(offset, length) })
+}
+
+// Stat answers for a write-ahead log also when the disk does not: Pebble asks for the size of one that it writes over, and
+// ends the process when it gets none.
+func (f guardFile) Stat() (vfs.FileInfo, error) {
+	i, err := f.File.Stat()
+	if isTable(f.name) || !f.g.judge("stat", f.name, err) {
+		return i, err
+	}
+	return f.g.memory.Stat(f.g.l.dir)
 }
 
 // Close closes the file also after a failure: it frees the descriptor and changes nothing on disk.

@@ -3,9 +3,10 @@
 //
 // It keeps entries by Raft index, gives the events in them dense offsets when they are committed, verifies the hash
 // chain as it does so, and lets readers read up to the committed mark and wait there. It knows nothing of Raft
-// beyond index, term and type, and nothing of rooms.
+// beyond index, term and type, and nothing of rooms but this: an event of the log may have posts of its room erased,
+// that is, their bodies taken away for good.
 //
-// Guarantees: what Append returned is on disk; what is at or below the mark never changes and is never deleted;
+// Guarantees: what Append returned is on disk; what is at or below the mark never changes, but for such bodies, and is never deleted;
 // bytes that are not what was written are an error of class event.ErrCorrupt, never data. What it cannot know is
 // that it ends too early (FORMAT.md section 6): the node keeps that promise elsewhere.
 //
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -37,6 +39,7 @@ var (
 	ErrVersion   = errors.New("log was written by a newer version")  // Open, or a row of a later format
 	ErrNoLog     = errors.New("there is no log in this directory")   // Open with ReadOnly
 	ErrInvalid   = errors.New("entry is not one the log can accept") // Append of a command without a valid batch
+	ErrRemoval   = errors.New("removal names what is not a post")    // Erase: a broken promise of who decided it
 )
 
 // Options of a log. The zero value is a log on the real disk.
@@ -69,14 +72,19 @@ type Head struct {
 
 // Log is an open log. All methods may be called concurrently.
 //
-// Locks are taken in the order appending, committing, order, mu.
+// Locks are taken in the order erasing, snapshots, appending, committing, order, mu.
 type Log struct {
 	db       *pebble.DB
 	dir      string
+	fs       vfs.FS // as Pebble has it
 	readOnly bool
 	upgraded bool // the store's format was raised while it opened; for openStore only
 	logger   *slog.Logger
 	metrics  *Metrics
+
+	erasing   sync.Mutex   // one Erase at a time
+	snapshots sync.RWMutex // held for reading while a snapshot is open, for writing while bodies are overwritten
+	scrubbing atomic.Bool  // write-ahead logs are not reused; for guardFS
 
 	appending  sync.Mutex // one Append or TruncateSuffix at a time; held over the sync
 	committing sync.Mutex // one Commit or TruncateSuffix at a time; never held over a sync, except by the latter
@@ -88,6 +96,7 @@ type Log struct {
 	last     event.Index
 	epoch    uint64 // counts truncations
 	mark     mark
+	erasure  erasure
 	advanced chan struct{} // closed and replaced when mark moves
 	closed   chan struct{}
 

@@ -11,6 +11,7 @@ type Metrics struct {
 	appends       prometheus.Counter
 	appendSeconds prometheus.Histogram
 	appendBytes   prometheus.Counter
+	erasedBodies  prometheus.Counter
 	all           []prometheus.Collector
 }
 
@@ -24,13 +25,16 @@ func newMetrics(l *Log) *Metrics {
 		appendBytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_append_bytes_total",
 			Help: "Bytes of rows appended, before the store's own overhead."}),
 	}
+	m.erasedBodies = prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_erased_bodies_total",
+		Help: "Bodies that removals in the log had erased, since the start."})
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	m.all = []prometheus.Collector{m.appends, m.appendSeconds, m.appendBytes,
+	m.all = []prometheus.Collector{m.appends, m.appendSeconds, m.appendBytes, m.erasedBodies,
 		gauge("parley_log_last_index", "Raft index of the last entry.", func() float64 { return float64(l.LastIndex()) }),
 		gauge("parley_log_committed_index", "Raft index of the committed mark.", func() float64 { return float64(l.Head().Index) }),
 		gauge("parley_log_committed_offset", "Offset of the last committed event.", func() float64 { return float64(l.Head().Offset) }),
+		gauge("parley_log_erasure_offset", "Offset up to which every removal was carried out.", func() float64 { return float64(l.Erased()) }),
 		gauge("parley_log_failed", "1 after a write has failed; the node should stop.", func() float64 {
 			if l.Err() != nil {
 				return 1

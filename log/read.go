@@ -77,6 +77,7 @@ func (l *Log) rest(from event.Offset) ([]event.Envelope, error) {
 	if !ok || p.last < from {
 		return nil, fmt.Errorf("read offset %d: it has no place: %w", from, event.ErrCorrupt)
 	}
+	gen := l.entries.generation()
 	e, err := l.entry(l.db, p.index)
 	if err != nil {
 		return nil, fmt.Errorf("read offset %d: %w", from, err)
@@ -84,7 +85,7 @@ func (l *Log) rest(from event.Offset) ([]event.Envelope, error) {
 	if e == nil || e.first() != p.first || e.last() != p.last {
 		return nil, fmt.Errorf("read offset %d: entry %d does not have it: %w", from, p.index, event.ErrCorrupt)
 	}
-	l.entries.put(e)
+	l.entries.put(e, gen)
 	run := e.envelopes[from-p.first:]
 	return run[:len(run):len(run)], nil
 }

@@ -13,7 +13,9 @@ import (
 
 const (
 	rowVersion  = 1
+	rowCame     = 2 // of an entry row that has flagCame
 	crcLen      = 4
+	regionErase = 'e'
 	regionMark  = 'm'
 	regionFmt   = 'f'
 	regionOff   = 'o'
@@ -23,6 +25,7 @@ const (
 
 	flagBody       = 1 << 0 // of an entry row: there is a body row
 	flagAppendedAt = 1 << 1 // of an entry row: the appended-at field is there
+	flagCame       = 1 << 2 // of an entry row, version 2: some of its bodies were erased when it came
 
 	entryKeyLen  = 1 + 8 + 1
 	offsetKeyLen = 1 + 8
@@ -37,6 +40,7 @@ var (
 	crcTable  = crc32.MakeTable(crc32.Castagnoli)
 	formatKey = []byte{regionFmt}
 	markKey   = []byte{regionMark}
+	eraseKey  = []byte{regionErase}
 	// The bounds of the two regions that have many rows.
 	offsetsFrom, offsetsTo = []byte{regionOff}, []byte{regionOff + 1}
 	entriesFrom, entriesTo = []byte{regionEntry}, []byte{regionEntry + 1}
@@ -80,17 +84,23 @@ func beginRow(n int) []byte { return append(make([]byte, 0, 1+n+crcLen), rowVers
 
 // open checks the frame of a row and returns its payload, which aliases row.
 func open(key, row []byte) ([]byte, error) {
+	_, b, err := openUpTo(key, row, rowVersion)
+	return b, err
+}
+
+// openUpTo is open for rows of several versions.
+func openUpTo(key, row []byte, newest byte) (version byte, payload []byte, err error) {
 	if len(row) < 1+crcLen {
-		return nil, fmt.Errorf("row %x has %d bytes: %w", key, len(row), event.ErrCorrupt)
+		return 0, nil, fmt.Errorf("row %x has %d bytes: %w", key, len(row), event.ErrCorrupt)
 	}
 	body, sum := row[:len(row)-crcLen], binary.BigEndian.Uint32(row[len(row)-crcLen:])
 	if crc32.Update(crc32.Checksum(key, crcTable), crcTable, body) != sum {
-		return nil, fmt.Errorf("row %x does not have its checksum: %w", key, event.ErrCorrupt)
+		return 0, nil, fmt.Errorf("row %x does not have its checksum: %w", key, event.ErrCorrupt)
 	}
-	if body[0] != rowVersion {
-		return nil, fmt.Errorf("row %x has version %d, this program knows %d: %w", key, body[0], rowVersion, ErrVersion)
+	if body[0] < rowVersion || body[0] > newest {
+		return 0, nil, fmt.Errorf("row %x has version %d, this program knows %d: %w", key, body[0], newest, ErrVersion)
 	}
-	return body[1:], nil
+	return body[0], body[1:], nil
 }
 
 const markLen = 8 + 8 + 32 + 8 + 8
@@ -176,6 +186,7 @@ type entryRow struct {
 	term       uint64
 	kind       uint8
 	hasBody    bool
+	came       bool // some of its bodies were erased already when it was appended
 	appendedAt time.Time
 	extensions []byte
 	head       []byte // of a command, else all data
@@ -189,6 +200,10 @@ func (e *entryRow) row(key []byte) []byte {
 	}
 	if !e.appendedAt.IsZero() {
 		flags |= flagAppendedAt
+	}
+	if e.came {
+		b[0] = rowCame
+		flags |= flagCame
 	}
 	b = append(b, e.kind, flags)
 	b = binary.AppendUvarint(b, e.term)
@@ -204,7 +219,7 @@ func (e *entryRow) row(key []byte) []byte {
 }
 
 func parseEntryRow(key, row []byte) (entryRow, error) {
-	b, err := open(key, row)
+	version, b, err := openUpTo(key, row, rowCame)
 	if err != nil {
 		return entryRow{}, err
 	}
@@ -214,9 +229,13 @@ func parseEntryRow(key, row []byte) (entryRow, error) {
 	if len(b) < 2 {
 		return bad("too short")
 	}
-	e := entryRow{kind: b[0], hasBody: b[1]&flagBody != 0}
 	flags := b[1]
-	if flags&^(flagBody|flagAppendedAt) != 0 {
+	known := byte(flagBody | flagAppendedAt)
+	if version >= rowCame {
+		known |= flagCame
+	}
+	e := entryRow{kind: b[0], hasBody: flags&flagBody != 0, came: flags&flagCame != 0}
+	if flags&^known != 0 {
 		return bad("unknown flags")
 	}
 	b = b[2:]

@@ -73,6 +73,7 @@ func (l *Log) openStore(o Options) error {
 		}
 		o.FS = g
 	}
+	l.fs = o.FS
 	fresh, err := examine(o.FS, l.dir)
 	if err != nil {
 		return err

@@ -1,34 +1,56 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"parley/log/event"
 )
 
-// Verify reads the events from..to (from 0: the first; to 0: the last) and everything that belongs to them, the entry before them
-// included: checksums, density of indexes and offsets, chain, hashes of bodies, places. The whole log is verified, rows above the mark included, when
-// both bounds are 0. The first damage found is returned, of class event.ErrCorrupt. progress may be nil; it is
-// called after each entry that has events.
+// verifyRun is after how many entries Verify takes a new snapshot: Erase waits for the old one.
+const verifyRun = 4096
+
+// Verified is what Inspect counted where it found no damage.
+type Verified struct {
+	Erased  uint64 // bodies that a removal in the log had erased
+	Waiting uint64 // bodies that came erased from another node, and whose removal this node has not got yet
+}
+
+// Verify is Inspect without the counts.
+func (l *Log) Verify(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) error {
+	_, err := l.Inspect(ctx, from, to, progress)
+	return err
+}
+
+// Inspect reads the events from..to (from 0: the first; to 0: the last) and everything that belongs to them, the entry before them
+// included: checksums, density of indexes and offsets, chain, hashes of bodies, a reason for each body that is erased, places. The whole log is
+// verified, rows above the mark included, when both bounds are 0. The first damage found is returned, of class event.ErrCorrupt. progress may be
+// nil; it is called after each entry that has events.
 //
-// Verify works on the log as it is when called; appends and commits go on meanwhile.
-func (l *Log) Verify(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) (err error) {
+// It sees at least what is in the log when it is called; appends, commits and erasure go on meanwhile. Where bodies are erased it reads
+// on behind to, until it has found the removals, and it remembers 32 bytes for each until then.
+func (l *Log) Inspect(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) (Verified, error) {
 	if err := l.enter(); err != nil {
-		return err
+		return Verified{}, err
 	}
 	defer l.leave()
-	// A snapshot is consistent in itself: mark and places change in one batch.
-	snap := l.db.NewSnapshot()
-	defer func() { err = errors.Join(err, classify(snap.Close())) }()
-	v := verifier{l: l, r: snap, progress: progress, whole: from == 0 && to == 0}
-	if err := v.run(ctx, from, to); err != nil {
-		return fmt.Errorf("verify: %w", err)
+	v := verifier{l: l, progress: progress, whole: from == 0 && to == 0, from: max(from, 1), to: to}
+	v.reasons.rooms = make(map[event.RoomID][]erasedPost)
+	for more, first := true, true; more; first = false {
+		var err error
+		if more, err = v.look(ctx, first); err != nil {
+			return Verified{}, fmt.Errorf("verify: %w", err)
+		}
 	}
-	return nil
+	if err := v.reasons.close(); err != nil {
+		return Verified{}, fmt.Errorf("verify: %w", err)
+	}
+	return v.reasons.Verified, nil
 }
 
 type verifier struct {
@@ -36,29 +58,38 @@ type verifier struct {
 	r        *pebble.Snapshot
 	progress func(done, total event.Offset)
 	whole    bool
+	from, to event.Offset
 	mark     mark // as stored
 	at       mark // as computed up to here
+	reasons  reasons
 }
 
-func (v *verifier) run(ctx context.Context, from, to event.Offset) error {
+// look verifies some entries on one snapshot, which is consistent in itself: mark and places change in one batch. more
+// tells that there are others.
+func (v *verifier) look(ctx context.Context, first bool) (more bool, err error) {
+	v.l.snapshots.RLock()
+	defer v.l.snapshots.RUnlock()
+	v.r = v.l.db.NewSnapshot()
+	defer func() { err = errors.Join(err, classify(v.r.Close())) }()
 	if err := v.loadMark(); err != nil {
-		return err
+		return false, err
 	}
-	if to == 0 || to > v.mark.Offset {
-		to = v.mark.Offset
-	}
-	from = max(from, 1)
-	if v.whole {
-		if err := v.frame(); err != nil {
-			return err
+	if first {
+		if v.to == 0 || v.to > v.mark.Offset {
+			v.to = v.mark.Offset
 		}
-	} else if from > to {
-		return nil
+		if v.whole {
+			if err := v.frame(); err != nil {
+				return false, err
+			}
+		} else if v.from > v.to {
+			return false, nil
+		}
+		if err := v.begin(v.from); err != nil {
+			return false, err
+		}
 	}
-	if err := v.begin(from); err != nil {
-		return err
-	}
-	return v.scan(ctx, from, to)
+	return v.scan(ctx)
 }
 
 func (v *verifier) loadMark() error {
@@ -70,7 +101,7 @@ func (v *verifier) loadMark() error {
 	return err
 }
 
-// frame looks at the rows that are neither entries nor places: there are at most two.
+// frame looks at the rows that are neither entries nor places: there are at most three.
 func (v *verifier) frame() (err error) {
 	it, err := v.r.NewIter(nil)
 	if err != nil {
@@ -80,7 +111,7 @@ func (v *verifier) frame() (err error) {
 	// Skip the two big regions, they are scanned later.
 	for ok := it.First(); ok; {
 		switch k := it.Key(); {
-		case string(k) == string(formatKey), string(k) == string(markKey):
+		case string(k) == string(formatKey), string(k) == string(markKey), string(k) == string(eraseKey):
 			if _, err := open(k, it.Value()); err != nil {
 				return err
 			}
@@ -133,105 +164,217 @@ func (v *verifier) begin(from event.Offset) error {
 }
 
 // scanEntry decodes the entry whose first row the iterator is at, nil when it is not a command, and moves to its last row.
-// It works on the stored bytes and never asks the cache.
-func scanEntry(it *pebble.Iterator, i event.Index) (*entry, error) {
+// It works on the stored bytes and never asks the cache. came tells whether bodies were erased when the entry was appended.
+func scanEntry(it *pebble.Iterator, i event.Index) (e *entry, came bool, err error) {
 	row, err := parseEntryRow(it.Key(), append([]byte(nil), it.Value()...))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	bodies := []byte{}
 	if row.hasBody {
 		key := entryKey(i, partBody)
 		if !it.Next() || string(it.Key()) != string(key) {
-			return nil, fmt.Errorf("body row is missing: %w", errors.Join(event.ErrCorrupt, classify(it.Error())))
+			return nil, false, fmt.Errorf("body row is missing: %w", errors.Join(event.ErrCorrupt, classify(it.Error())))
 		}
 		if bodies, err = parseBodyRow(key, append([]byte{}, it.Value()...), row.term); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	if row.kind != typeCommand {
-		return nil, nil
+		return nil, false, nil
 	}
-	return decodeEntry(i, row.head, bodies)
+	e, err = decodeEntry(i, row.head, bodies)
+	return e, row.came, err
 }
 
-// scan walks over the entries and, beside them, over the places.
-func (v *verifier) scan(ctx context.Context, from, to event.Offset) (err error) {
+// scan walks over the entries and, beside them, over the places. more tells that it stopped for a new snapshot.
+func (v *verifier) scan(ctx context.Context) (more bool, err error) {
 	entries, err := v.r.NewIter(&pebble.IterOptions{LowerBound: entryKey(v.at.Index+1, partEntry), UpperBound: entriesTo})
 	if err != nil {
-		return classify(err)
+		return false, classify(err)
 	}
 	defer func() { err = errors.Join(err, classify(entries.Close())) }()
 	places, err := v.r.NewIter(&pebble.IterOptions{LowerBound: offsetKey(v.at.Offset + 1), UpperBound: offsetsTo})
 	if err != nil {
-		return classify(err)
+		return false, classify(err)
 	}
 	defer func() { err = errors.Join(err, classify(places.Close())) }()
 
 	placed := places.First()
 	next := v.at.Index + 1
+	scanned := 0
 	for ok := entries.First(); ok; ok = entries.Next() {
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 		i, part, err := parseEntryKey(entries.Key())
 		if err != nil {
-			return err
+			return false, err
 		}
 		if i != next || part != partEntry {
-			return fmt.Errorf("entry %d follows entry %d (part %d): %w", i, next-1, part, event.ErrCorrupt)
+			return false, fmt.Errorf("entry %d follows entry %d (part %d): %w", i, next-1, part, event.ErrCorrupt)
 		}
-		e, err := scanEntry(entries, i)
+		// Entries that are committed stay, so the next snapshot has the rest of them. Those above the mark are looked at together.
+		if scanned++; scanned > verifyRun && i <= v.mark.Index {
+			return true, nil
+		}
+		e, came, err := scanEntry(entries, i)
 		if err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
+			return false, fmt.Errorf("entry %d: %w", i, err)
 		}
 		next = i + 1
 		if i > v.mark.Index {
+			if err := v.reasons.note(e, came, false); err != nil {
+				return false, err
+			}
 			continue // not committed: rows and inner chain are all there is to verify
 		}
-		if c := v.at.pass(i, e); c.First != 0 {
+		c := v.at.pass(i, e)
+		if v.whole || c.First <= v.to {
+			if err := v.reasons.note(e, came, c.First != 0); err != nil {
+				return false, err
+			}
+		}
+		if c.First != 0 {
+			v.reasons.explain(e)
 			if !placed {
-				return fmt.Errorf("offset %d has no place: %w", c.First, errors.Join(event.ErrCorrupt, classify(places.Error())))
+				return false, fmt.Errorf("offset %d has no place: %w", c.First, errors.Join(event.ErrCorrupt, classify(places.Error())))
 			}
 			p, err := parsePlace(places.Key(), places.Value())
 			if err != nil {
-				return err
+				return false, err
 			}
 			if want := (place{first: c.First, last: c.Last, index: i, at: e.at()}); p != want {
-				return fmt.Errorf("place of offset %d does not match entry %d: %w", c.First, i, event.ErrCorrupt)
+				return false, fmt.Errorf("place of offset %d does not match entry %d: %w", c.First, i, event.ErrCorrupt)
 			}
 			placed = places.Next()
-			if v.progress != nil {
-				v.progress(min(c.Last, to)-from+1, to-from+1)
+			if v.progress != nil && c.First <= v.to {
+				v.progress(min(c.Last, v.to)-v.from+1, v.to-v.from+1)
 			}
 		}
-		if !v.whole && v.at.Offset >= to {
-			return v.reached(to)
+		if !v.whole && v.at.Offset >= v.to && v.reasons.open == 0 {
+			return false, v.reached()
 		}
 	}
 	if err := classify(entries.Error()); err != nil {
-		return err
+		return false, err
 	}
 	if placed {
-		return fmt.Errorf("place %x has no entry: %w", places.Key(), event.ErrCorrupt)
+		return false, fmt.Errorf("place %x has no entry: %w", places.Key(), event.ErrCorrupt)
 	}
 	if err := classify(places.Error()); err != nil {
-		return err
+		return false, err
 	}
 	if !v.whole {
-		return v.reached(to)
+		return false, v.reached()
 	}
 	if v.at != v.mark {
-		return fmt.Errorf("committed mark is at entry %d, offset %d, chain %s; the entries lead to %d, %d, %s: %w",
+		return false, fmt.Errorf("committed mark is at entry %d, offset %d, chain %s; the entries lead to %d, %d, %s: %w",
 			v.mark.Index, v.mark.Offset, v.mark.Chain, v.at.Index, v.at.Offset, v.at.Chain, event.ErrCorrupt)
+	}
+	return false, nil
+}
+
+// reached ends the verification of a part.
+func (v *verifier) reached() error {
+	if v.at.Offset < v.to {
+		return fmt.Errorf("entries lead to offset %d, not to %d: %w", v.at.Offset, v.to, event.ErrCorrupt)
 	}
 	return nil
 }
 
-// reached ends the verification of a part.
-func (v *verifier) reached(to event.Offset) error {
-	if v.at.Offset < to {
-		return fmt.Errorf("entries lead to offset %d, not to %d: %w", v.at.Offset, to, event.ErrCorrupt)
+// reasons looks for the reason of each erased body: a removal that comes after it.
+type reasons struct {
+	Verified
+	rooms map[event.RoomID][]erasedPost // ascending by offset, hence by time
+	open  int                           // posts without a reason so far
+}
+
+type erasedPost struct {
+	offset    event.Offset
+	at        event.Time
+	message   uint64
+	came      bool // erased when it was appended
+	explained bool
+}
+
+func unexplained(o event.Offset) error {
+	return fmt.Errorf("event %d has lost its body, and no removal in the log says so: %w", o, event.ErrCorrupt)
+}
+
+// note remembers the erased bodies of an entry. One that does not count in the log cannot have been erased here.
+func (r *reasons) note(e *entry, came, counts bool) error {
+	if e == nil || !e.hasErased() {
+		return nil
+	}
+	for i := range e.envelopes {
+		v := &e.envelopes[i]
+		if !v.Erased {
+			continue
+		}
+		p, ok := v.Event.(*event.Posted)
+		switch {
+		case !ok, !counts && !came:
+			return unexplained(v.Offset)
+		case !counts:
+			r.Waiting++
+		default:
+			r.rooms[v.Room] = append(r.rooms[v.Room], erasedPost{offset: v.Offset, at: v.At, message: p.MessageID, came: came})
+			r.open++
+		}
+	}
+	return nil
+}
+
+// explain takes what the removals in a committed entry are the reason for.
+func (r *reasons) explain(e *entry) {
+	for i := range e.envelopes {
+		m, ok := asRemoval(&e.envelopes[i])
+		if !ok || r.open == 0 {
+			continue
+		}
+		posts := r.rooms[m.room]
+		if m.Until != 0 {
+			n := 0
+			for ; n < len(posts) && posts[n].offset < m.at && posts[n].at <= m.Until; n++ {
+				r.take(&posts[n])
+			}
+			r.rooms[m.room] = posts[n:]
+			continue
+		}
+		for _, ref := range m.Messages {
+			k, ok := slices.BinarySearchFunc(posts, ref.Offset, func(p erasedPost, o event.Offset) int { return cmp.Compare(p.offset, o) })
+			if ok && ref.Offset < m.at && posts[k].message == ref.MessageID {
+				r.take(&posts[k])
+			}
+		}
+	}
+}
+
+func (r *reasons) take(p *erasedPost) {
+	if !p.explained {
+		p.explained = true
+		r.Erased++
+		r.open--
+	}
+}
+
+// close says what is left without a reason.
+func (r *reasons) close() error {
+	first := event.Offset(0)
+	for _, posts := range r.rooms {
+		for i := range posts {
+			switch p := &posts[i]; {
+			case p.explained:
+			case p.came:
+				r.Waiting++
+			case first == 0 || p.offset < first:
+				first = p.offset
+			}
+		}
+	}
+	if first != 0 {
+		return unexplained(first)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package logtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,9 @@ import (
 //	n b g    append a no-op, a barrier, a configuration
 //	v        append a batch that will be void: it names an offset that is not the next
 //	w        append a batch that will be void: it is not later than the one before it
+//	m        append a removal of one or two posts
+//	M        append a removal of all posts up to one of them
+//	e        carry the removals out
 //	c, c5    commit everything; commit up to entry 5
 //	t5       remove the entries from 5 on
 //	+        a new term
@@ -83,7 +87,7 @@ func (r *run) step(word string) error {
 		}
 	}
 	switch word[0] {
-	case 'a', 'A', 'n', 'b', 'g', 'v', 'w':
+	case 'a', 'A', 'n', 'b', 'g', 'v', 'w', 'm', 'M':
 		records, err := r.records(word[0], max(n, 1))
 		if err != nil {
 			return err
@@ -103,6 +107,18 @@ func (r *run) step(word string) error {
 			return err
 		}
 		r.m.truncate(event.Index(n))
+	case 'e':
+		before := len(r.m.erased)
+		if err := r.m.erase(); err != nil {
+			return err
+		}
+		n, err := r.l.Erase(context.Background(), r.l.Head().Offset)
+		if want := len(r.m.erased) - before; err == nil && n != want {
+			return fmt.Errorf("%d bodies erased, want %d", n, want)
+		}
+		if err != nil || r.l.Erased() != r.m.head.Offset {
+			return fmt.Errorf("erased up to %d: %w", r.l.Erased(), err)
+		}
 	case '+':
 		r.m.term++
 	case 'r':
@@ -137,6 +153,8 @@ func (r *run) records(sort byte, n int) ([]log.Record, error) {
 			rec, err = r.m.command(skewed, false)
 		case 'w':
 			rec, err = r.m.command(untimely, false)
+		case 'm', 'M':
+			rec, err = r.m.removal(sort == 'M')
 		case 'n':
 			rec = r.m.other(1, nil)
 		case 'b':
@@ -230,7 +248,7 @@ func random(rng *rand.Rand, n int) string {
 	var words []string
 	last, committed := 0, 0
 	for len(words) < n {
-		switch rng.IntN(14) {
+		switch rng.IntN(16) {
 		case 0, 1, 2:
 			k := 1 + rng.IntN(4)
 			last += k
@@ -260,6 +278,11 @@ func random(rng *rand.Rand, n int) string {
 			if rng.IntN(4) == 0 {
 				words = append(words, "k")
 			}
+		case 14:
+			last++
+			words = append(words, string("mM"[rng.IntN(2)]))
+		case 15:
+			words = append(words, "e")
 		}
 	}
 	return strings.Join(words, " ")

@@ -22,14 +22,15 @@ import (
 //   - an earlier state of this very log that breaks the node's promise (FORMAT.md section 6): a shorter log or a lower mark. The
 //     node keeps its promise elsewhere and sees that.
 //
-// A suffix that was truncated and is back breaks the promise too, but one flipped bit should not do that. Anything else would
-// be wrong data.
+// A suffix that was truncated and is back breaks the promise too, but one flipped bit should not do that; nor should it bring back a body
+// that was erased, for its bytes are in no file. Anything else would be wrong data.
 func flips(t *testing.T, open Open) {
 	for name, drawing := range map[string]string{
 		"write-ahead log": "n a2 c a v c",
 		"tables":          "n a2 c a v c r a c r",
 		"conflict":        "a4 c2 r t4 + a2 c r a",
 		"resurrection":    "a6 c2 r t4 + a",
+		"erasure":         "a3 c m c e a c",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -85,6 +86,9 @@ func flipAll(t *testing.T, open Open, drawing string) {
 	if n := counts["another term"]; n > 0 {
 		t.Errorf("%d flips brought a truncated suffix back", n)
 	}
+	if n := counts["not erased"]; n > 0 {
+		t.Errorf("%d flips brought an erased body back", n)
+	}
 	if counts["damage"] == 0 {
 		t.Error("no flipped bit was ever found: the test does not test")
 	}
@@ -137,6 +141,8 @@ func flip(open Open, whole map[string]string, path string, at, bit int, o log.Op
 		}
 		sameEnd := now.last() == 0 || m.records[now.last()-1].Term == now.records[now.last()-1].Term
 		switch {
+		case m.head.Offset >= now.removals && len(m.erased) < len(now.erased):
+			return "not erased", nil
 		case m.last() == now.last() && sameEnd && m.head == now.head:
 			return "same", nil
 		case !sameEnd:

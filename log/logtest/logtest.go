@@ -41,21 +41,26 @@ func Run(t *testing.T, open Open) {
 func drawings(t *testing.T, open Open) {
 	for _, d := range []string{
 		"n a c",
-		"g n a3 c a2 c a c2 c6 c",            // commit in steps; a commit below the mark is nothing
-		"a5 c2 t3 + a2 c",                    // a conflict, removed and replaced
-		"a3 t1 + a2 c r",                     // nothing was committed: the whole log goes
-		"a3 c2 t4 t9 a c",                    // nothing to remove
-		"n a2 v a2 c v v c a c r",            // void batches get no offsets, and the log goes on
-		"a w c a w2 c a c r w c x0 a c",      // the same for batches that are not later
-		"v c n v c a c x0",                   // void from the start
-		"a2 c a2 x0 c x50 c x100 c r",        // the mark comes back
-		"a4 c2 a c5 x0",                      // committed, then lost, then committed again
-		"a3 x0 t2 + a x0 c x0",               // truncation is durable
-		"A6 c A6 c A3 t14 + A4 c r x0 x50 r", // with flushed tables
-		"A6 c a3 k a2 c x0 k r",              // go on with a copy
-		"b g n b c g c r x0",                 // no events at all
-		"r x0 r a r c x100 r",                // an empty log
-		"a60 c a30 c70 t80 + a5 c r x0",      // long appends
+		"g n a3 c a2 c a c2 c6 c",               // commit in steps; a commit below the mark is nothing
+		"a5 c2 t3 + a2 c",                       // a conflict, removed and replaced
+		"a3 t1 + a2 c r",                        // nothing was committed: the whole log goes
+		"a3 c2 t4 t9 a c",                       // nothing to remove
+		"n a2 v a2 c v v c a c r",               // void batches get no offsets, and the log goes on
+		"a w c a w2 c a c r w c x0 a c",         // the same for batches that are not later
+		"v c n v c a c x0",                      // void from the start
+		"a2 c a2 x0 c x50 c x100 c r",           // the mark comes back
+		"a4 c2 a c5 x0",                         // committed, then lost, then committed again
+		"a3 x0 t2 + a x0 c x0",                  // truncation is durable
+		"A6 c A6 c A3 t14 + A4 c r x0 x50 r",    // with flushed tables
+		"A6 c a3 k a2 c x0 k r",                 // go on with a copy
+		"b g n b c g c r x0",                    // no events at all
+		"r x0 r a r c x100 r",                   // an empty log
+		"a60 c a30 c70 t80 + a5 c r x0",         // long appends
+		"a3 c m c e r x0 e",                     // two messages are erased, for good
+		"a3 m c e a3 c M c e e x0 m c r e",      // a room is cleared, and more removed from it
+		"A6 c m m c e A6 c M c a2 e x0 k e a c", // in tables, with entries above the mark, in a copy
+		"m M c e a c v w M c e m c x0 x100 e",   // nothing to remove; void batches are left alone
+		"a3 c M x0 + a c e t9 m c6 x50 e",       // a removal counts once it is committed
 	} {
 		t.Run(d, func(t *testing.T) {
 			t.Parallel()

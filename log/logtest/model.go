@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -28,18 +29,22 @@ type model struct {
 	durable log.Head // the mark as it was at the last sync
 	rng     *rand.Rand
 
+	erased   map[event.Offset]bool // bodies that are gone
+	removals event.Offset          // carried out up to here
+
 	// The end of what the leader has proposed, committed or not: the next batch continues here.
 	tip log.Head
 }
 
 func newModel(seed uint64) *model {
 	return &model{term: 1, batches: make(map[event.Index]event.Batch), chains: make(map[event.Index]event.Chain),
-		rng: rand.New(rand.NewPCG(seed, 1))}
+		erased: make(map[event.Offset]bool), rng: rand.New(rand.NewPCG(seed, 1))}
 }
 
 func (m *model) clone() *model {
 	c := *m
 	c.records = slices.Clone(m.records)
+	c.erased = maps.Clone(m.erased)
 	c.batches = make(map[event.Index]event.Batch, len(m.batches))
 	for k, v := range m.batches {
 		c.batches[k] = v
@@ -72,7 +77,7 @@ func (m *model) command(wrong fault, bulk bool) (log.Record, error) {
 		b.At = m.tip.At
 	}
 	for range 1 + m.rng.IntN(3) {
-		d := event.Draft{Meta: event.Meta{By: "sip:alice@contoso.test", Room: "0f8fad5b-d9cb-469f-a165-70867728950e", Node: "n1"}}
+		d := event.Draft{Meta: event.Meta{By: "sip:alice@contoso.test", Room: room, Node: "n1"}}
 		switch n := m.rng.IntN(4); {
 		case bulk:
 			d.Event = &event.Posted{MessageID: 1, Text: m.noise(8 << 10)}
@@ -83,6 +88,66 @@ func (m *model) command(wrong fault, bulk bool) (log.Record, error) {
 		}
 		b.Events = append(b.Events, d)
 	}
+	return m.seal(b, wrong)
+}
+
+// removal makes the next record, a batch that removes posts: one or two of those committed, or with clear all up to one
+// of them. Without a post it removes nothing.
+func (m *model) removal(clear bool) (log.Record, error) {
+	var posts []event.Envelope
+	for _, e := range m.events() {
+		if e.Kind() == event.KindPosted {
+			posts = append(posts, e)
+		}
+	}
+	r := &event.MessagesRemoved{}
+	for range min(2, len(posts)) {
+		e := posts[m.rng.IntN(len(posts))]
+		if clear {
+			r.Until = max(r.Until, e.At)
+		} else {
+			r.Messages = append(r.Messages, event.MessageRef{MessageID: e.Event.(*event.Posted).MessageID, Offset: e.Offset})
+		}
+	}
+	b := event.Batch{Base: m.tip.Offset + 1, At: m.tip.At + 1, Prev: m.tip.Chain, Events: []event.Draft{
+		{Meta: event.Meta{By: "admin:root", Room: room}, Event: r}}}
+	return m.seal(b, sound)
+}
+
+const room event.RoomID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+// erase carries out what removals are committed, in the most naive way: it looks at each event for each of them.
+func (m *model) erase() error {
+	events := m.events()
+	for _, r := range events {
+		removed, ok := r.Event.(*event.MessagesRemoved)
+		if !ok || r.Offset <= m.removals {
+			continue
+		}
+		for _, e := range events {
+			p, ok := e.Event.(*event.Posted)
+			if !ok || e.Offset >= r.Offset || m.erased[e.Offset] {
+				continue
+			}
+			if e.At <= removed.Until || slices.Contains(removed.Messages, event.MessageRef{MessageID: p.MessageID, Offset: e.Offset}) {
+				m.erased[e.Offset] = true
+				rec := &m.records[e.Index-1]
+				head, bodies, err := event.Split(rec.Data)
+				if err != nil {
+					return err
+				}
+				if bodies, _, err = event.Erase(head, bodies, []int{int(e.Offset - m.batches[e.Index].Base)}); err != nil {
+					return err
+				}
+				rec.Data = append(head, bodies...)
+			}
+		}
+	}
+	m.removals = m.head.Offset
+	return nil
+}
+
+func (m *model) seal(b event.Batch, wrong fault) (log.Record, error) {
 	data, chain, err := b.Seal()
 	if err != nil {
 		return log.Record{}, err
@@ -178,7 +243,13 @@ func (m *model) events() []event.Envelope {
 		}
 		b := m.batches[done.Index]
 		for i, d := range b.Events {
-			out = append(out, event.Envelope{Offset: b.Base + event.Offset(i), At: b.At, Index: done.Index, Meta: d.Meta, Event: d.Event})
+			e := event.Envelope{Offset: b.Base + event.Offset(i), At: b.At, Index: done.Index, Meta: d.Meta, Event: d.Event}
+			if m.erased[e.Offset] {
+				p := *d.Event.(*event.Posted)
+				p.Text = ""
+				e.Event, e.Erased = &p, true
+			}
+			out = append(out, e)
 		}
 	}
 	return out
@@ -215,7 +286,11 @@ func (m *model) check(l *log.Log) error {
 	if err := m.checkEvents(l); err != nil {
 		return err
 	}
-	return l.Verify(context.Background(), 0, 0, nil)
+	found, err := l.Inspect(context.Background(), 0, 0, nil)
+	if want := (log.Verified{Erased: uint64(len(m.erased))}); err == nil && found != want {
+		err = fmt.Errorf("verify found %+v, want %+v", found, want)
+	}
+	return err
 }
 
 func (m *model) checkEvents(l *log.Log) error {
@@ -291,7 +366,7 @@ func equalEvents(got, want []event.Envelope) error {
 	}
 	for i, w := range want {
 		g := got[i]
-		if g.Offset != w.Offset || g.At != w.At || g.Index != w.Index || g.Meta != w.Meta || g.Erased || !reflect.DeepEqual(g.Event, w.Event) {
+		if g.Offset != w.Offset || g.At != w.At || g.Index != w.Index || g.Meta != w.Meta || g.Erased != w.Erased || !reflect.DeepEqual(g.Event, w.Event) {
 			return fmt.Errorf("event %d is\n%+v %+v\nwant\n%+v %+v", w.Offset, g, g.Event, w, w.Event)
 		}
 	}
