@@ -124,7 +124,7 @@ func TestChildEndsWithItsParent(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		p.kill()
 		t.Error("the child outlives its input")
 	}

@@ -65,7 +65,7 @@ func (b *box) end() {
 		if code != 0 {
 			b.t.Errorf("exit code %d\n%s", code, b.errs)
 		}
-	case <-time.After(20 * time.Second): // ten are allowed, on a machine that does nothing else
+	case <-time.After(time.Minute): // ten seconds are allowed, on a machine that does nothing else
 		b.t.Fatal("the sandbox does not stop")
 	}
 	b.t.Logf("stopped in %v", time.Since(began).Round(time.Millisecond))
@@ -100,12 +100,13 @@ func TestSandbox(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", n, want)
 		}
 	}
-	if s := parley(t, 0, "pool", "status", "--json", "--dir", dir); strings.Count(s, `"state":"leader"`) != 1 || strings.Count(s, `"state":"voter"`) != 2 {
-		t.Errorf("status:\n%s", s)
-	}
+	until(t, "one leads and two vote", func() bool { // at the start the leader may change
+		s := parley(t, 0, "pool", "status", "--json", "--dir", dir)
+		return strings.Count(s, `"state":"leader"`) == 1 && strings.Count(s, `"state":"voter"`) == 2
+	})
 	for _, args := range [][]string{nil, {"--tls"}} {
 		var res testResult
-		out := parley(t, 0, append([]string{"--dir", dir, "--json", "test", "message"}, args...)...)
+		out := parley(t, 0, append([]string{"--dir", dir, "--json", "test", "message", "--timeout", "60s"}, args...)...)
 		if err := json.Unmarshal([]byte(out), &res); err != nil || res.Result != "success" || res.LatencyMS <= 0 || res.Target == res.Receiver {
 			t.Errorf("%v %s", err, out)
 		}
@@ -148,7 +149,7 @@ func TestSandbox(t *testing.T) {
 // until waits for a condition.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

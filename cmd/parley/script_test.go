@@ -32,6 +32,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Values[testKey{}] = t
 			e.Setenv("HOME", e.WorkDir)
+			// The race detector lets each process sleep for a second at its end, and there are a hundred of them.
+			e.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -72,13 +72,13 @@ func call(t *testing.T, server, client *tls.Config) error {
 		defer c.Close()
 		io.Copy(c, c) //nolint:errcheck // the client judges
 	}()
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: client}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Minute}, Config: client}
 	c, err := d.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Write([]byte{7}); err != nil {
