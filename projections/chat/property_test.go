@@ -90,7 +90,7 @@ func (m *machine) roomInfo() event.RoomInfo {
 }
 
 func (m *machine) categoryInfo() event.CategoryInfo {
-	i := event.CategoryInfo{Name: pick(m.t, "name", m.names), ChatHistory: rapid.Bool().Draw(m.t, "history"),
+	i := event.CategoryInfo{Name: pick(m.t, "name", m.names), ChatHistory: rapid.Bool().Draw(m.t, "history"), Invitations: rapid.Bool().Draw(m.t, "invites"),
 		Allowed: m.principals("allowed"), Creators: m.principals("creators")}
 	if rapid.Bool().Draw(m.t, "denies") {
 		i.Denied = m.principals("denied")
@@ -107,6 +107,9 @@ func (m *machine) request() Request {
 	}
 	if uniform(m.t, 5, "directory") == 0 {
 		return m.directoryRequest()
+	}
+	if uniform(m.t, 5, "pool") == 0 {
+		return m.poolRequest()
 	}
 	u := pick(m.t, "user", m.users)
 	switch k := uniform(m.t, 34, "command"); k {
@@ -190,7 +193,7 @@ func TestRandomHistories(t *testing.T) {
 		for _, u := range m.users {
 			m.must(admin, &CreateUser{User: u, Info: event.UserInfo{Enabled: true}})
 		}
-		g := m.must(admin, &CreateCategory{Info: event.CategoryInfo{Name: "General", Allowed: []event.Principal{Everyone}, Creators: m.users[:2], ChatHistory: true}}).Result.Category
+		g := m.must(admin, &CreateCategory{Info: event.CategoryInfo{Name: "General", Allowed: []event.Principal{Everyone}, Creators: m.users[:2], ChatHistory: true, Invitations: true}}).Result.Category
 		m.room(g, "Lobby", event.PrivacyOpen)
 		m.room(g, "Team", event.PrivacyClosed, event.Access{Principal: m.users[0], Role: 3}, event.Access{Principal: m.users[1], Role: 1})
 
@@ -307,8 +310,9 @@ func (m *machine) checkInvariants() {
 		if found, ok := m.s.RoomByName(r.Info.Name); !ok || found.ID != r.ID {
 			m.t.Fatalf("room %s is not found by its name", r.ID)
 		}
-		if r.Quiet {
-			m.t.Fatalf("room %s is quiet with %d participants", r.ID, r.Participants)
+		limit := int(m.s.Limits().ParticipantUpdateLimit)
+		if r.Participants > limit && !r.Quiet || r.Quiet && r.Participants*10 < limit*8 || r.Quiet && r.Participants == 0 {
+			m.t.Fatalf("room %s: quiet %v with %d participants of %d", r.ID, r.Quiet, r.Participants, limit)
 		}
 	}
 	for _, u := range m.users {
@@ -330,6 +334,7 @@ func (m *machine) checkInvariants() {
 	for _, n := range []event.NodeID{"n1", "n2", "n3"} {
 		byNode = slices.AppendSeq(byNode, m.s.SessionsOn(n))
 	}
+	m.checkInvitations()
 	set := func(list []Session) map[Session]bool {
 		s := map[Session]bool{}
 		for _, x := range list {

@@ -20,8 +20,7 @@ func naiveRights(s *State, room event.RoomID, by event.Principal) Rights {
 	if !ok {
 		return r
 	}
-	u, ok := s.User(by)
-	if !ok || !u.Info.Enabled { // R15
+	if !naiveEnabled(s, by) { // R15
 		return r
 	}
 	speaksOf := func(p event.Principal) bool { return naiveContains(s, p, by) }
@@ -84,6 +83,7 @@ func world(t *testing.T, rng *rand.Rand) (s *State, users []event.Principal, roo
 		users = append(users, u)
 		fold("", &event.UserCreated{User: u, Info: event.UserInfo{Enabled: !oneOf(6)}})
 	}
+	foldPolicies(rng, users, func(e event.Event) { fold("", e) })
 	shared := foldDirectory(rng, users, func(e event.Event) { fold("", e) })
 	all := slices.Concat([]event.Principal{"*", "domain:a.test", "domain:b.test", "domain:c.test"}, users, users, shared)
 	list := func(n int) (l []event.Principal) {
