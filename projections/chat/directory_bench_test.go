@@ -6,6 +6,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +111,7 @@ func (l *limits) build(t testing.TB) *State {
 			last[u]++
 			list = append(list, event.Invitation{User: u, ID: last[u]})
 		}
+		slices.SortFunc(list, func(a, b event.Invitation) int { return strings.Compare(string(a.User), string(b.User)) })
 		do(limitsRoom(i), &event.Invited{Invitations: list})
 	}
 	return s
