@@ -340,3 +340,34 @@ func TestHCLog(t *testing.T) {
 		t.Errorf("after a while: due %v, %d suppressed", due, before)
 	}
 }
+
+// An entry that was erased is sent to others without its body, and stored so.
+func TestReplicateErased(t *testing.T) {
+	a, b := newRig(t, vfs.NewMem(), time.Minute), newRig(t, vfs.NewMem(), time.Minute)
+	head := log.Head{}
+	must(t, a.StoreLogs(chained(t, &head, 1, 2, 1)))
+	removal := event.Batch{Base: head.Offset + 1, At: head.At + 1, Prev: head.Chain,
+		Events: []event.Draft{{Event: &event.MessagesRemoved{Messages: []event.MessageRef{{MessageID: 2, Offset: 2}}}}}}
+	data, _, err := removal.Seal()
+	must(t, err)
+	must(t, a.StoreLogs([]*raft.Log{{Index: 3, Term: 1, Type: raft.LogCommand, Data: data}}))
+	_, err = a.log.Commit(3)
+	must(t, err)
+	if n, err := a.log.Erase(t.Context(), 3); err != nil || n != 1 {
+		t.Fatalf("%d bodies erased, %v", n, err)
+	}
+	for i := uint64(1); i <= 3; i++ {
+		var l raft.Log
+		must(t, errors.Join(a.GetLog(i, &l), b.StoreLogs([]*raft.Log{&l})))
+	}
+	_, err = b.log.Commit(3)
+	must(t, err)
+	run, err := b.log.Read(1, 10)
+	must(t, err)
+	if len(run) != 3 || run[0].Erased || !run[1].Erased || b.log.Head() != a.log.Head() {
+		t.Errorf("the other node has %+v", run)
+	}
+	if got, err := b.log.Inspect(t.Context(), 0, 0, nil); err != nil || got != (log.Verified{Erased: 1}) {
+		t.Errorf("verify: %+v, %v", got, err)
+	}
+}

@@ -41,6 +41,7 @@ import (
 	"parley/cmd/internal/version"
 	"parley/compliance"
 	"parley/log"
+	"parley/log/eraser"
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/chat"
@@ -200,8 +201,29 @@ func (n *Node) start() error {
 			}
 		})
 	}
+	n.wg.Go(n.erase)
 	close(n.ready)
 	return nil
+}
+
+// erase carries out removals. A post stays until every feed has proven it durable: the archive must get its text.
+func (n *Node) erase() {
+	err := eraser.Run(n.run, eraser.Config{Log: n.log, Logger: n.logger, Limit: func() event.Offset {
+		limit := n.log.Head().Offset
+		for _, c := range n.cfg.Feeds {
+			f, _ := n.rooms.Current().Feed(c.Name) // one that has not begun has received nothing
+			limit = min(limit, f.Receipt)
+		}
+		return limit
+	}})
+	switch {
+	case err == nil:
+	case errors.Is(err, log.ErrRemoval):
+		// It would be so on every node at once, and after every start.
+		n.logger.Error("message bodies are no longer erased", keyError, err)
+	default:
+		n.fail(err)
+	}
 }
 
 // announce opens a new incarnation of this node, trying until there is a leader. It waits for the pool to be formed:
