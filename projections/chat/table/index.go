@@ -8,30 +8,30 @@ import (
 
 // Index is an order of rows.
 type Index[V any] struct {
-	tree *btree.BTreeG[indexed[V]]
+	tree *btree.BTreeG[indexed]
 	hint func(*V) uint64
 }
 
-type indexed[V any] struct {
+type indexed struct {
 	hint uint64
-	row  *V
+	row  any // *V
 }
 
 // NewIndex orders rows by their hint, then by less. What is to stay together must have one hint, and in a table the
 // two together must be the order of the row keys.
 func NewIndex[V any](hint func(*V) uint64, less func(a, b *V) bool) Index[V] {
-	return Index[V]{hint: hint, tree: NewTree(func(a, b indexed[V]) bool {
+	return Index[V]{hint: hint, tree: NewTree(func(a, b indexed) bool {
 		if a.hint != b.hint {
 			return a.hint < b.hint
 		}
-		return less(a.row, b.row)
+		return less(a.row.(*V), b.row.(*V))
 	})}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes x may call it.
 func (x *Index[V]) Copy() Index[V] { return Index[V]{hint: x.hint, tree: x.tree.Copy()} }
 
-func (x *Index[V]) at(v *V) indexed[V] { return indexed[V]{x.hint(v), v} }
+func (x *Index[V]) at(v *V) indexed { return indexed{x.hint(v), v} }
 
 // Len returns the number of rows.
 func (x *Index[V]) Len() int { return x.tree.Len() }
@@ -39,7 +39,7 @@ func (x *Index[V]) Len() int { return x.tree.Len() }
 // Get returns the row with the key of like, or nil.
 func (x *Index[V]) Get(like *V) *V {
 	r, _ := x.tree.Get(x.at(like))
-	return r.row
+	return pointer[V](r.row)
 }
 
 // Set adds or replaces a row, and reports whether it replaced one.
@@ -56,12 +56,12 @@ func (x *Index[V]) Remove(v *V) bool {
 
 // Scan visits the rows in order until f returns false.
 func (x *Index[V]) Scan(f func(*V) bool) {
-	x.tree.Scan(func(r indexed[V]) bool { return f(r.row) })
+	x.tree.Scan(func(r indexed) bool { return f(r.row.(*V)) })
 }
 
 // From visits the rows from the key of like on.
 func (x *Index[V]) From(like *V, f func(*V) bool) {
-	x.tree.Ascend(x.at(like), func(r indexed[V]) bool { return f(r.row) })
+	x.tree.Ascend(x.at(like), func(r indexed) bool { return f(r.row.(*V)) })
 }
 
 // Tupled is a table whose rows have several texts as their key.

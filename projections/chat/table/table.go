@@ -89,21 +89,25 @@ func NewTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
 }
 
 // Keyed is a table whose rows have one text as their key.
+//
+// Its tree is of one type whatever the rows are, and so is that of an Index. Every package that sees a type made of
+// generic ones compiles all of their methods again, and half of this module sees the state: with trees of their own for
+// thirty tables each such package took a quarter of a minute.
 type Keyed[K ~string, V any] struct {
-	rows   *btree.BTreeG[keyedRow[K, V]]
+	rows   *btree.BTreeG[keyedRow]
 	prefix byte
 	skip   int
 	id     func(*V) K
 	code   func(*V, *event.Coder)
 }
 
-type keyedRow[K ~string, V any] struct {
+type keyedRow struct {
 	hint uint64
-	key  K
-	row  *V
+	key  string
+	row  any // *V
 }
 
-func keyedLess[K ~string, V any](a, b keyedRow[K, V]) bool {
+func keyedLess(a, b keyedRow) bool {
 	if a.hint != b.hint {
 		return a.hint < b.hint
 	}
@@ -112,7 +116,7 @@ func keyedLess[K ~string, V any](a, b keyedRow[K, V]) bool {
 
 // NewKeyed returns an empty table. skip is how many bytes all keys have in common.
 func NewKeyed[K ~string, V any](prefix byte, skip int, id func(*V) K, code func(*V, *event.Coder)) Keyed[K, V] {
-	return Keyed[K, V]{rows: NewTree(keyedLess[K, V]), prefix: prefix, skip: skip, id: id, code: code}
+	return Keyed[K, V]{rows: NewTree(keyedLess), prefix: prefix, skip: skip, id: id, code: code}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes t may call it.
@@ -122,14 +126,20 @@ func (t *Keyed[K, V]) Copy() Keyed[K, V] {
 	return c
 }
 
-func (t *Keyed[K, V]) at(k K) keyedRow[K, V] {
-	return keyedRow[K, V]{hint: Hint(string(k), t.skip), key: k}
+func (t *Keyed[K, V]) at(k K) keyedRow {
+	return keyedRow{hint: Hint(string(k), t.skip), key: string(k)}
 }
 
 // Get returns the row or nil.
 func (t *Keyed[K, V]) Get(k K) *V {
 	r, _ := t.rows.Get(t.at(k))
-	return r.row
+	return pointer[V](r.row)
+}
+
+// pointer is nil if there is no row.
+func pointer[V any](row any) *V {
+	v, _ := row.(*V)
+	return v
 }
 
 // Value returns a copy of the row.
@@ -145,12 +155,12 @@ func (t *Keyed[K, V]) Len() int { return t.rows.Len() }
 
 // Scan visits the rows in the order of their keys until f returns false.
 func (t *Keyed[K, V]) Scan(f func(*V) bool) {
-	t.rows.Scan(func(r keyedRow[K, V]) bool { return f(r.row) })
+	t.rows.Scan(func(r keyedRow) bool { return f(r.row.(*V)) })
 }
 
 // From visits the rows from a key on.
 func (t *Keyed[K, V]) From(k K, f func(*V) bool) {
-	t.rows.Ascend(t.at(k), func(r keyedRow[K, V]) bool { return f(r.row) })
+	t.rows.Ascend(t.at(k), func(r keyedRow) bool { return f(r.row.(*V)) })
 }
 
 // All returns copies of the rows in the order of their keys.
@@ -177,7 +187,7 @@ func (t *Keyed[K, V]) Put(save Saver, v *V) {
 // Remove deletes the row of a key, if there is one.
 func (t *Keyed[K, V]) Remove(save Saver, k K) {
 	if old, had := t.rows.Delete(t.at(k)); had && save != nil {
-		save.Delete(t.key(old.row))
+		save.Delete(t.key(old.row.(*V)))
 	}
 }
 
