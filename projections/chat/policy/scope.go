@@ -61,7 +61,6 @@ func ParseScope(text string) (event.Scope, error) {
 		kind = ""
 	}
 	if kind == "" || name == "" || len(name) > maxName || !utf8.ValidString(text) || // lower case would hide it
-
 		strings.ContainsFunc(name, func(r rune) bool { return r <= 0x20 && r != ' ' || r == 0x7f }) {
 		return "", fmt.Errorf("scope %q is not \"global\", \"site:NAME\", \"pool:DOMAIN\" or \"user:NAME\"", text)
 	}
