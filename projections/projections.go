@@ -48,6 +48,14 @@ type Writer interface {
 	Delete(key []byte) error
 }
 
+// ReadWriter is what the Writer of a Store also is. It reads the rows as they are after what was written so far, also
+// what the same batch has and Readers do not see yet. It is dear: the batch is copied for each Scan.
+type ReadWriter interface {
+	Writer
+	// Scan is as Reader's. visit must not write.
+	Scan(first, end []byte, visit func(key, value []byte) bool) error
+}
+
 // Reader reads the rows of one projection. It may be kept and used from any goroutine; after a rebuild it reads the
 // new rows.
 type Reader interface {

@@ -186,7 +186,7 @@ func (r *rows) Checkpoint() Checkpoint { return r.cp }
 func (r *rows) Apply(run []event.Envelope) error {
 	b := r.s.db.NewBatch()
 	defer func() { _ = b.Close() }() // never committed twice; nothing to tell
-	w := &writer{b: b, key: genKey(regionData, r.name, r.gen)}
+	w := &writer{s: r.s, b: b, key: genKey(regionData, r.name, r.gen)}
 	w.prefix = len(w.key)
 	for _, e := range run {
 		if err := r.p.Apply(w, e); err != nil {
@@ -399,6 +399,7 @@ func drain(it *pebble.Iterator, visit func(key, value []byte) bool) error {
 
 // writer puts a generation's prefix before each key.
 type writer struct {
+	s      *Store
 	b      *pebble.Batch
 	key    []byte
 	prefix int
@@ -414,3 +415,22 @@ func (w *writer) Set(key, value []byte) error { return w.b.Set(w.full(key), valu
 
 // Delete is Writer's.
 func (w *writer) Delete(key []byte) error { return w.b.Delete(w.full(key), nil) }
+
+// Scan is ReadWriter's.
+func (w *writer) Scan(first, end []byte, visit func(key, value []byte) bool) error {
+	now := w.s.db.NewIndexedBatch()
+	defer func() { _ = now.Close() }() // never committed; nothing to tell
+	if err := now.Apply(w.b, nil); err != nil {
+		return err
+	}
+	prefix := w.key[:w.prefix:w.prefix]
+	lower, upper := append(prefix, first...), successor(prefix)
+	if end != nil {
+		upper = append(prefix, end...)
+	}
+	it, err := now.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	return drain(it, func(k, v []byte) bool { return visit(k[w.prefix:], v) })
+}

@@ -1,14 +1,16 @@
 // Package history is the projection that back-chat is served from: the text of every message, copied in room order,
 // so that any range of a room is one scan.
 //
-// Messages of rooms whose history is switched off (Posted.Unlogged) are not in it. A message whose body was lawfully
-// erased is in it without its text. Nothing here checks rights: who may read what is the rules' business.
+// Messages of rooms whose history is switched off (Posted.Unlogged) are not in it. Those that an administrator had
+// removed are not in it either, or stand in it with the text that replaces them. One whose body is erased before its
+// removal was read is in it without its text, for that long. Nothing here checks rights: who may read what is the rules' business.
 package history
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"parley/log/event"
@@ -19,7 +21,7 @@ import (
 const Name = "history"
 
 // version of the rows. Raise it when they change.
-const version = 1
+const version = 2
 
 // Message is a message as it was posted.
 type Message struct {
@@ -77,6 +79,9 @@ func (h *History) Apply(w projections.Writer, e event.Envelope) error {
 	if err := projections.Known(e); err != nil {
 		return err
 	}
+	if r, ok := e.Event.(*event.MessagesRemoved); ok {
+		return remove(w, e, r)
+	}
 	p, ok := e.Event.(*event.Posted)
 	if !ok || p.Unlogged {
 		return nil
@@ -89,6 +94,90 @@ func (h *History) Apply(w projections.Writer, e event.Envelope) error {
 		m.Text, m.RTF = p.Text, p.RTF
 	}
 	return w.Set(key(e.Room, p.MessageID), event.Marshal(&m))
+}
+
+// errRemoval says that a removal names a message of this room by the offset of another: a broken promise of whoever
+// decided it.
+var errRemoval = errors.New("removal does not name the message")
+
+// remove takes messages out, or puts the text in their place that the removal has. A message that is not there was
+// removed before, or its room had no history.
+func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) error {
+	rows, ok := w.(projections.ReadWriter)
+	if !ok {
+		return errors.New("a removal needs a writer that reads")
+	}
+	type row struct {
+		key []byte
+		m   Message
+	}
+	var (
+		gone []row
+		bad  error
+	)
+	look := func(first, end []byte, means func(*Message) (bool, error)) error {
+		err := rows.Scan(first, end, func(k, v []byte) bool {
+			var m Message
+			var named bool
+			if m, bad = decode(k, v); bad == nil {
+				named, bad = means(&m)
+			}
+			if named {
+				gone = append(gone, row{append([]byte(nil), k...), m})
+			}
+			return bad == nil
+		})
+		return errors.Join(err, bad)
+	}
+	var err error
+	if r.Until != 0 {
+		err = look(key(e.Room, 0), append(key(e.Room, math.MaxUint64), 0), func(m *Message) (bool, error) { return m.At <= r.Until, nil })
+	} else if len(r.Messages) > 0 {
+		// One scan over the range: the list is ascending, and rows of a page of history stand together.
+		offsets := make(map[uint64]event.Offset, len(r.Messages))
+		for _, ref := range r.Messages {
+			offsets[ref.MessageID] = ref.Offset
+		}
+		first, last := r.Messages[0].MessageID, r.Messages[0].MessageID
+		for id := range offsets {
+			first, last = min(first, id), max(last, id)
+		}
+		err = look(key(e.Room, first), append(key(e.Room, last), 0), func(m *Message) (bool, error) {
+			o, named := offsets[m.ID]
+			if named && o != m.Offset {
+				return false, fmt.Errorf("message %d of room %s is event %d, not %d: %w", m.ID, e.Room, m.Offset, o, errRemoval)
+			}
+			return named, nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	for i := range gone {
+		k, m := gone[i].key, &gone[i].m
+		if !r.Replaced {
+			err = w.Delete(k)
+		} else {
+			m.Text, m.RTF, m.Erased = r.Text, "", false
+			err = w.Set(k, event.Marshal(m))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode reads a row.
+func decode(k, v []byte) (m Message, err error) {
+	if len(k) < 8 {
+		return m, fmt.Errorf("key has %d bytes: %w", len(k), event.ErrCorrupt)
+	}
+	m.ID = binary.BigEndian.Uint64(k[len(k)-8:])
+	if err := event.Unmarshal(v, &m); err != nil {
+		return m, fmt.Errorf("message %d: %w", m.ID, err)
+	}
+	return m, nil
 }
 
 // key is room, NUL, message id big-endian. A room's rows are in the order of ids, which is that of time too, so a
@@ -119,17 +208,10 @@ func (h *History) scan(room event.RoomID, first, end []byte) ([]Message, error) 
 	)
 	err := (*rows).Scan(first, end, func(k, v []byte) bool {
 		var m Message
-		if len(k) < 8 {
-			bad = fmt.Errorf("key has %d bytes: %w", len(k), event.ErrCorrupt)
-			return false
+		if m, bad = decode(k, v); bad == nil {
+			out = append(out, m)
 		}
-		m.ID = binary.BigEndian.Uint64(k[len(k)-8:])
-		if err := event.Unmarshal(v, &m); err != nil {
-			bad = fmt.Errorf("message %d: %w", m.ID, err)
-			return false
-		}
-		out = append(out, m)
-		return true
+		return bad == nil
 	})
 	if err := errors.Join(err, bad); err != nil {
 		return nil, fmt.Errorf("read history of room %s: %w", room, err)
