@@ -86,13 +86,14 @@ func TestDirectory(t *testing.T) {
 
 // Twice, or by a second node after a crash half way, changes nothing.
 func TestAgain(t *testing.T) {
+	whole := apply(t, formed(t), Requests(domain, secret))
 	for half := range Requests(domain, secret) {
 		s := formed(t)
 		rs := Requests(domain, secret)
-		apply(t, s, rs[:half])
+		first := apply(t, s, rs[:half])
 		rest := apply(t, s, Requests(domain, secret))
-		if rest != len(rs)-half {
-			t.Errorf("after %d of %d: %d more events", half, len(rs), rest)
+		if first+rest != whole {
+			t.Errorf("after %d of %d commands and %d events: %d more events, %d at once", half, len(rs), first, rest, whole)
 		}
 		if n := apply(t, s, Requests(domain, secret)); n != 0 {
 			t.Errorf("once more: %d events", n)
