@@ -318,13 +318,13 @@ func (r *eraseRun) positions(e *entry) (out []int, err error) {
 		named := false
 		for k := r.findListed(v.Offset); k < len(r.listed) && r.listed[k].Offset == v.Offset; k++ {
 			want := r.listed[k]
-			if p, ok := v.Event.(*event.Posted); !ok || v.Room != want.room || p.MessageID != want.MessageID {
+			if m, ok := event.MessageOf(v); !ok || v.Room != want.room || m.ID != want.MessageID {
 				return nil, fmt.Errorf("removal %d names event %d as message %d of room %s: %w", want.at, v.Offset, want.MessageID, want.room, ErrRemoval)
 			}
 			named = true
 		}
-		if _, ok := v.Event.(*event.Posted); ok && !named && !v.Erased {
-			named = slices.ContainsFunc(r.clears, func(c removal) bool { return c.room == v.Room && v.Offset < c.at && v.At <= c.Until })
+		if m, ok := event.MessageOf(v); ok && !named && !v.Erased {
+			named = slices.ContainsFunc(r.clears, func(c removal) bool { return c.room == v.Room && v.Offset < c.at && m.At <= c.Until })
 		}
 		if named {
 			out = append(out, i)

@@ -67,3 +67,29 @@ func (e *MessageImported) codeBody(c *Coder) {
 	Str(c, 3, &e.Title)
 	Subs(c, 4, &e.Links, (*Link).Code)
 }
+
+// ChatMessage is what a message is to whoever reads it, however it came into its room.
+type ChatMessage struct {
+	ID       uint64
+	By       Principal
+	At       Time
+	Alert    bool
+	Unlogged bool
+	Story    bool
+	Text     string
+	RTF      string
+	Title    string
+	Links    []Link
+}
+
+// MessageOf returns the message that an event put into a room: one that was posted, or one that was imported, which is by
+// the author and of the time that its archive says.
+func MessageOf(e *Envelope) (m ChatMessage, ok bool) {
+	switch v := e.Event.(type) {
+	case *Posted:
+		return ChatMessage{ID: v.MessageID, By: e.By, At: e.At, Alert: v.Alert, Unlogged: v.Unlogged, Story: v.Story, Text: v.Text, RTF: v.RTF, Title: v.Title, Links: v.Links}, true
+	case *MessageImported:
+		return ChatMessage{ID: v.MessageID, By: v.Author, At: v.PostedAt, Alert: v.Alert, Story: v.Story, Text: v.Text, RTF: v.RTF, Title: v.Title, Links: v.Links}, true
+	}
+	return ChatMessage{}, false
+}

@@ -21,9 +21,9 @@ import (
 const Name = "history"
 
 // version of the rows. Raise it when they change.
-const version = 2
+const version = 3
 
-// Message is a message as it was posted.
+// Message is a message as it was posted. One that was imported is by the author and of the time that its archive says.
 type Message struct {
 	ID     uint64 // in its room; from 1, growing with time, with gaps where history was off
 	Offset event.Offset
@@ -33,6 +33,9 @@ type Message struct {
 	RTF    string
 	Alert  bool
 	Erased bool
+	Story  bool
+	Title  string // of a story
+	Links  []event.Link
 }
 
 // Code visits what a row holds; the id is in its key.
@@ -44,6 +47,9 @@ func (m *Message) Code(c *event.Coder) {
 	event.Str(c, 5, &m.RTF)
 	c.Bool(6, &m.Alert)
 	c.Bool(7, &m.Erased)
+	c.Bool(8, &m.Story)
+	event.Str(c, 9, &m.Title)
+	event.Subs(c, 10, &m.Links, (*event.Link).Code)
 }
 
 // ErrNotRunning is returned by reads before a Store has loaded the projection.
@@ -82,18 +88,18 @@ func (h *History) Apply(w projections.Writer, e event.Envelope) error {
 	if r, ok := e.Event.(*event.MessagesRemoved); ok {
 		return remove(w, e, r)
 	}
-	p, ok := e.Event.(*event.Posted)
+	p, ok := event.MessageOf(&e)
 	if !ok || p.Unlogged {
 		return nil
 	}
-	if p.MessageID == 0 {
+	if p.ID == 0 {
 		return fmt.Errorf("message in room %s has no id", e.Room)
 	}
-	m := Message{Offset: e.Offset, At: e.At, By: e.By, Alert: p.Alert, Erased: e.Erased}
+	m := Message{Offset: e.Offset, At: p.At, By: p.By, Alert: p.Alert, Story: p.Story, Erased: e.Erased}
 	if !e.Erased {
-		m.Text, m.RTF = p.Text, p.RTF
+		m.Text, m.RTF, m.Title, m.Links = p.Text, p.RTF, p.Title, p.Links
 	}
-	return w.Set(key(e.Room, p.MessageID), event.Marshal(&m))
+	return w.Set(key(e.Room, p.ID), event.Marshal(&m))
 }
 
 // errRemoval says that a removal names a message of this room by the offset of another: a broken promise of whoever
@@ -158,7 +164,7 @@ func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) er
 		if !r.Replaced {
 			err = w.Delete(k)
 		} else {
-			m.Text, m.RTF, m.Erased = r.Text, "", false
+			m.Text, m.RTF, m.Title, m.Links, m.Story, m.Erased = r.Text, "", "", nil, false, false
 			err = w.Set(k, event.Marshal(m))
 		}
 		if err != nil {
