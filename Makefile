@@ -54,3 +54,7 @@ fuzz: ## a minute of fuzzing for each decoder
 	$(GO) test -run XXX -fuzz FuzzCut -fuzztime 60s ./sipfront/flow
 	$(GO) test -run XXX -fuzz FuzzParsePublish -fuzztime 60s ./sipfront/presence
 	$(GO) test -run XXX -fuzz FuzzParse -fuzztime 60s ./sipfront/digest
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what we use (asks a database on the network)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
