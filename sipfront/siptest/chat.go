@@ -277,6 +277,41 @@ func (c *Client) History(room string, n int) []xccos.Post {
 	return it.Data.Chans[0].Posts
 }
 
+// HistoryFrom returns messages of a room from one on, oldest first, n at most (0: the server's choice), and with which
+// message to ask on, 0 if there is no more.
+func (c *Client) HistoryFrom(room string, id uint64, n int) (posts []xccos.Post, next uint64) {
+	q := &xccos.BCQ{MsgID: &xccos.MsgID{ID: id}}
+	if n > 0 {
+		q.Limit = &xccos.Count{N: uint32(n)}
+	}
+	it := c.Command(xccos.CmdBCByMsg, &xccos.Data{Chans: []xccos.ChanIB{{URI: room}}, Context: q})
+	if !c.good(it) {
+		return nil, 0
+	}
+	if len(it.Data.Chans) != 1 {
+		c.fail("history: %d rooms in the reply", len(it.Data.Chans))
+		return nil, 0
+	}
+	if it.Data.Chans[0].Exceeded {
+		if q := it.Data.Context; q == nil || q.MsgID == nil || q.MsgID.ID <= id {
+			c.fail("history: there is more, but the reply does not say from where on")
+			return nil, 0
+		}
+		next = it.Data.Context.MsgID.ID
+	}
+	return it.Data.Chans[0].Posts, next
+}
+
+// CatchUp returns all messages of a room from one on: what a client that has all before it missed.
+func (c *Client) CatchUp(room string, id uint64) (all []xccos.Post) {
+	for id != 0 && c.Err() == nil {
+		var page []xccos.Post
+		page, id = c.HistoryFrom(room, id, 0xffff)
+		all = append(all, page...)
+	}
+	return all
+}
+
 // PostBody returns the body of a post.
 func (c *Client) PostBody(env uint64, room, author, text string) []byte {
 	return xccos.AppendClient(nil, env, xccos.Item{Kind: xccos.GrpChat, ID: xccos.IDGrpChat, Post: &xccos.Post{

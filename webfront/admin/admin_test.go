@@ -422,3 +422,12 @@ func TestUnknownPath(t *testing.T) {
 		t.Errorf("openapi: %d %.40s", w.Code, b)
 	}
 }
+
+// problemIn reads the problem of an answer.
+func problemIn(t *testing.T, w *httptest.ResponseRecorder) (p admin.Problem) {
+	t.Helper()
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%v in %s", err, w.Body)
+	}
+	return p
+}

@@ -176,11 +176,15 @@ func (a *API) row(s *chat.State, r *ImportRow) (chat.ImportRow, error) {
 	if r.Members != nil {
 		out.Members, out.Has = *r.Members, out.Has|bulk.HasMembers
 	}
-	if r.Password != nil {
-		u, err := objects.Address(s, r.Address)
-		if err != nil {
+	u := event.Principal("")
+	if r.Address != "" {
+		var err error
+		if u, err = objects.Address(s, r.Address); err != nil {
 			return out, err
 		}
+		out.Address = u.Address()
+	}
+	if r.Password != nil {
 		if n := len(*r.Password); n == 0 || n > objects.MaxPassword {
 			return out, chat.Refuse(chat.CodeInvalid, "a password has 1 to %d bytes", objects.MaxPassword).About(u)
 		}

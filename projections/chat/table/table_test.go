@@ -125,3 +125,51 @@ func TestCopies(t *testing.T) {
 		t.Errorf("%d and %d rows", a.Len(), b.Len())
 	}
 }
+
+// An exact lookup finds what is there and nothing else; when two keys have one hash it says that it is not certain.
+func TestExact(t *testing.T) {
+	same := func(a, b *pair) bool { return *a == *b }
+	good := func(p *pair) uint64 { return HashText(HashText(0, p.a), p.b) }
+	for name, hash := range map[string]func(*pair) uint64{"good": good, "few": func(p *pair) uint64 { return good(p) % 7 }} {
+		rng := rand.New(rand.NewPCG(5, 6))
+		x, there := NewExact(same), map[pair]bool{}
+		all := some(rng, 400)
+		x.Fill(all[:1], hash)
+		there[*all[0]] = true
+		for n := range 5000 {
+			p := all[rng.IntN(len(all))]
+			switch rng.IntN(3) {
+			case 0:
+				x.Set(hash(p), p)
+				there[*p] = true
+			case 1:
+				x.Remove(hash(p), p)
+				delete(there, *p)
+			case 2:
+				v, certain := x.Find(hash(p))
+				found := v != nil && *v == *p
+				if found && !there[*p] || certain && found != there[*p] {
+					t.Fatalf("%s, step %d: %v found %v, certain %v, it is there: %v", name, n, *p, found, certain, there[*p])
+				}
+			}
+			if n == 2500 {
+				x = x.Copy()
+			}
+		}
+		if _, certain := x.Find(0); certain != (name == "good") {
+			t.Errorf("%s: certain %v", name, certain)
+		}
+	}
+	x, list := NewExact(same), some(rand.New(rand.NewPCG(7, 8)), 1000)
+	slices.SortFunc(list, func(a, b *pair) int { return bytes.Compare([]byte(a.a+a.b), []byte(b.a+b.b)) })
+	list = slices.CompactFunc(list, same)
+	x.Fill(list, good)
+	for _, p := range list {
+		if v, certain := x.Find(good(p)); v == nil || *v != *p || !certain {
+			t.Fatalf("%v: %v, certain %v", *p, v, certain)
+		}
+	}
+	if HashText(0, "") == HashText(0, "\x00") || HashText(0, "a") == HashText(0, "a\x00") {
+		t.Error("texts that differ by their ends have one hash")
+	}
+}
