@@ -11,10 +11,11 @@ type UnitID string
 // Forms of the principals that stand for more than one user. Everyone and domains are what they are called; groups and
 // units go by their GUIDs, so that a new name or another place in the tree changes no right.
 const (
-	Everyone     Principal = "*"
-	domainPrefix           = "domain:"
-	groupPrefix            = "group:"
-	unitPrefix             = "ou:"
+	Everyone = Principal("*")
+
+	domainPrefix = "domain:"
+	groupPrefix  = "group:"
+	unitPrefix   = "ou:"
 )
 
 // DomainPrincipal stands for everyone whose SIP address is in a domain, given in lower case.
