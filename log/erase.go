@@ -116,8 +116,11 @@ func (l *Log) Erased() event.Offset {
 // ErrRemoval: a removal names what is not a post of its room; nothing after the removals before this call is erased
 // then. If ctx ends, or we crash, what is left is done by the next call.
 //
+// also is for what else holds the bodies. It is called, where there was something to erase, after the log has got rid of
+// it and before that is noted: if it fails, or we crash in it, the next call comes to it again.
+//
 // A removal with a time costs a read of the log up to it; several of them in one call cost one read together.
-func (l *Log) Erase(ctx context.Context, to event.Offset) (n int, err error) {
+func (l *Log) Erase(ctx context.Context, to event.Offset, also ...func(context.Context) error) (n int, err error) {
 	if err := l.enterWrite(); err != nil {
 		return 0, err
 	}
@@ -137,7 +140,7 @@ func (l *Log) Erase(ctx context.Context, to event.Offset) (n int, err error) {
 	if to <= e.done && len(e.owed) == 0 {
 		return 0, nil
 	}
-	run := eraseRun{l: l, ctx: ctx, erasure: e}
+	run := eraseRun{l: l, ctx: ctx, also: also, erasure: e}
 	if err := run.removals(e.done+1, to); err != nil {
 		return 0, fmt.Errorf("erase: %w", err)
 	}
@@ -185,6 +188,7 @@ func asRemoval(e *event.Envelope) (removal, bool) {
 type eraseRun struct {
 	l       *Log
 	ctx     context.Context
+	also    []func(context.Context) error
 	erasure erasure
 	bodies  int // erased so far
 
@@ -420,6 +424,11 @@ func (r *eraseRun) finish(done event.Offset) error {
 	if owed {
 		if err := r.l.purge(r.ctx, r.erasure.owed); err != nil {
 			return err
+		}
+		for _, also := range r.also {
+			if err := also(r.ctx); err != nil {
+				return err
+			}
 		}
 	}
 	r.erasure.owed, r.erasure.done = nil, done

@@ -606,3 +606,31 @@ func TestErasedRecord(t *testing.T) {
 		t.Errorf("record is %x, want %x", r.Data, want)
 	}
 }
+
+// TestEraseAlso: whoever holds copies is told once there is something to get rid of, and again until it has.
+func TestEraseAlso(t *testing.T) {
+	w := &talk{t: t, l: memLog(t, Options{})}
+	calls, fail := 0, errors.New("not yet")
+	also := func(context.Context) error {
+		calls++
+		if w.texts() != "- b" {
+			t.Errorf("called while %s can be read", w.texts())
+		}
+		return fail
+	}
+	w.post("r", "a", "b")
+	if _, err := w.l.Erase(context.Background(), 2, also); err != nil || calls != 0 {
+		t.Fatalf("nothing to erase: %d calls, %v", calls, err)
+	}
+	w.remove("r", 1)
+	for _, c := range []struct {
+		err   error
+		calls int
+		upTo  event.Offset
+	}{{fail, 1, 2}, {fail, 2, 2}, {nil, 3, 3}, {nil, 3, 3}} {
+		fail = c.err
+		if _, err := w.l.Erase(context.Background(), 3, also); !errors.Is(err, c.err) || calls != c.calls || w.l.Erased() != c.upTo {
+			t.Errorf("%d calls, erased up to %d, %v, want %+v", calls, w.l.Erased(), err, c)
+		}
+	}
+}

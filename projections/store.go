@@ -100,6 +100,7 @@ func (s *Store) open() (err error) {
 		CacheSize:          s.o.CacheBytes,
 		MemTableSize:       16 << 20,
 		FormatMajorVersion: pebble.FormatNewest,
+		Cleaner:            deleter{},
 		Logger:             pebbleLogger{s},
 		EventListener: &pebble.EventListener{
 			// Pebble tries a failed flush again at once and for ever. We stop at the first one.

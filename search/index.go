@@ -53,7 +53,12 @@ type kind struct {
 	mapping func() (mapping.IndexMapping, error)
 	// fold adds what an event means to a batch; changed tells whether it added anything.
 	fold func(b *bleve.Batch, e event.Envelope) (changed bool, err error)
+	// removed returns the documents that a removal takes out, among those that find finds; nil: it takes none out.
+	removed func(find finder, e event.Envelope, r *event.MessagesRemoved) ([]string, error)
 }
+
+// finder runs a request on the index as it is now.
+type finder func(r *bleve.SearchRequest) (*bleve.SearchResult, error)
 
 // index is a Bleve index as a projections.Sink.
 //
@@ -250,9 +255,24 @@ func (i *index) Apply(run []event.Envelope) error {
 func (i *index) apply(run []event.Envelope) (err error) {
 	batch := i.b.NewBatch()
 	changed := false
-	for _, e := range run {
+	for k, e := range run {
 		if err := projections.Known(e); err != nil {
 			return &projections.FoldError{Offset: e.Offset, Kind: e.Kind(), Err: err}
+		}
+		if r, ok := e.Event.(*event.MessagesRemoved); ok && i.kind.removed != nil {
+			if changed { // the index does not find what is only in a batch; a crash behind this goes on from here
+				before := run[k-1]
+				if err := i.write(batch, projections.Checkpoint{Offset: before.Offset, Chain: before.Chain, Version: i.kind.version}); err != nil {
+					return err
+				}
+				batch, changed = i.b.NewBatch(), false
+			}
+			gone, err := i.remove(batch, e, r)
+			if err != nil {
+				return err
+			}
+			changed = gone
+			continue
 		}
 		c, err := i.kind.fold(batch, e)
 		if err != nil {
@@ -269,6 +289,22 @@ func (i *index) apply(run []event.Envelope) (err error) {
 	}
 	i.cp = cp
 	return nil
+}
+
+// remove adds to a batch what a removal takes out.
+func (i *index) remove(batch *bleve.Batch, e event.Envelope, r *event.MessagesRemoved) (changed bool, err error) {
+	defer recovered(&err)
+	gone, err := i.kind.removed(i.b.Search, e, r)
+	switch {
+	case errors.Is(err, errRemoval):
+		return false, &projections.FoldError{Offset: e.Offset, Kind: e.Kind(), Err: err}
+	case err != nil:
+		return false, fmt.Errorf("remove from search index: %w", err)
+	}
+	for _, id := range gone {
+		batch.Delete(id)
+	}
+	return len(gone) > 0, nil
 }
 
 // write writes a batch with the checkpoint in it.

@@ -3,7 +3,9 @@ package search
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/blevesearch/bleve/v2"
@@ -19,7 +21,7 @@ import (
 
 const (
 	messagesName    = "messages"
-	messagesVersion = 1
+	messagesVersion = 2
 
 	fieldRoom    = "room"
 	fieldBy      = "by"
@@ -48,19 +50,95 @@ func messagesKind() kind {
 				fieldRoom: room, fieldBy: keywordField(), fieldAt: at, fieldText: text, fieldMessage: message,
 			})
 		},
-		fold: foldMessage,
+		fold: foldMessage, removed: removedMessages,
+	}
+}
+
+// removePage is how many documents a removal looks at in one request.
+const removePage = 5000
+
+// errRemoval says that a removal names a message of the room by the offset of another: a broken promise of whoever
+// decided it.
+var errRemoval = errors.New("removal does not name the message")
+
+// removedMessages finds what a removal names. What stands in the place of a message is not searched.
+func removedMessages(find finder, e event.Envelope, r *event.MessagesRemoved) (gone []string, err error) {
+	inRoom := anyTerm(fieldRoom, []event.RoomID{e.Room})
+	if r.Until != 0 {
+		which := bleve.NewConjunctionQuery(inRoom)
+		if r.Until < e.At { // else all that come before; Bleve takes no times after 2262
+			yes := true
+			at := bleve.NewDateRangeInclusiveQuery(time.Time{}, max(r.Until, 0).UTC(), nil, &yes)
+			at.SetField(fieldAt)
+			which.AddQuery(at)
+		}
+		err = pages(find, which, func(h Hit) error {
+			if h.Offset < e.Offset {
+				gone = append(gone, documentID(h.Offset))
+			}
+			return nil
+		})
+		return gone, err
+	}
+	ids := make(map[event.Offset]uint64, len(r.Messages))
+	for refs := range slices.Chunk(r.Messages, removePage) {
+		var documents []string
+		for _, ref := range refs {
+			ids[ref.Offset] = ref.MessageID
+			documents = append(documents, documentID(ref.Offset))
+		}
+		err := pages(find, bleve.NewDocIDQuery(documents), func(h Hit) error {
+			if h.Room != e.Room || h.MessageID != ids[h.Offset] {
+				return fmt.Errorf("event %d is message %d of room %s: %w", h.Offset, h.MessageID, h.Room, errRemoval)
+			}
+			gone = append(gone, documentID(h.Offset))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return gone, nil
+}
+
+// pages visits all documents that match.
+func pages(find finder, q query.Query, visit func(Hit) error) error {
+	var after []string
+	for {
+		r := bleve.NewSearchRequestOptions(q, removePage, 0, false)
+		r.Score = "none"
+		r.Fields = []string{fieldRoom, fieldMessage}
+		r.Sort = bsearch.SortOrder{&bsearch.SortDocID{}}
+		r.SearchAfter = after
+		res, err := find(r)
+		if err != nil {
+			return err
+		}
+		for _, d := range res.Hits {
+			h, err := newHit(d)
+			if err != nil {
+				return err
+			}
+			if err := visit(h); err != nil {
+				return err
+			}
+		}
+		if len(res.Hits) < removePage {
+			return nil
+		}
+		after = []string{res.Hits[len(res.Hits)-1].ID}
 	}
 }
 
 func foldMessage(b *bleve.Batch, e event.Envelope) (bool, error) {
-	p, ok := e.Event.(*event.Posted)
-	if !ok || p.Unlogged || e.Erased {
+	m, ok := event.MessageOf(&e)
+	if !ok || m.Unlogged || e.Erased {
 		return false, nil
 	}
 	// Bleve keeps numbers as floats: exact up to 2^53 messages in a room.
 	return true, b.Index(documentID(e.Offset), map[string]any{
-		fieldRoom: string(e.Room), fieldBy: string(e.By), fieldAt: e.At.UTC(), fieldText: p.Text,
-		fieldMessage: float64(p.MessageID),
+		fieldRoom: string(e.Room), fieldBy: string(m.By), fieldAt: m.At.UTC(), fieldText: m.Text,
+		fieldMessage: float64(m.ID),
 	})
 }
 

@@ -6,7 +6,8 @@
 // log, or has another version is deleted and built again from the log while the node serves. Until it is level, a
 // search finds less than there is; WaitFor tells when it is.
 //
-// Message text is indexed, never stored. Messages of rooms without history and erased ones are not indexed.
+// Message text is indexed, never stored. Messages of rooms without history and erased ones are not indexed, and one that
+// was removed is not found any more once its removal was read.
 package search
 
 import (

@@ -86,6 +86,7 @@ func content(t testing.TB, s *Search) string {
 // naive is what content should say about messages, from reading the whole log.
 func naive(t testing.TB, l *projectionstest.Log, word string) (hits []Hit) {
 	t.Helper()
+	times := map[event.Offset]event.Time{}
 	for o := event.Offset(1); o <= l.Head().Offset; {
 		run, err := l.Read(o, 500)
 		if err != nil {
@@ -93,6 +94,12 @@ func naive(t testing.TB, l *projectionstest.Log, word string) (hits []Hit) {
 		}
 		for _, e := range run {
 			o = e.Offset + 1
+			if r, ok := e.Event.(*event.MessagesRemoved); ok {
+				hits = slices.DeleteFunc(hits, func(h Hit) bool {
+					return h.Room == e.Room && (times[h.Offset] <= r.Until || slices.Contains(r.Messages, event.MessageRef{MessageID: h.MessageID, Offset: h.Offset}))
+				})
+			}
+			times[e.Offset] = e.At
 			if p, ok := e.Event.(*event.Posted); ok && !p.Unlogged && slices.Contains(strings.Fields(strings.ToLower(p.Text)), word) {
 				hits = append(hits, Hit{Offset: e.Offset, Room: e.Room, MessageID: p.MessageID})
 			}

@@ -12,6 +12,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/history"
+	"parley/sipfront/blocks"
 	"parley/sipfront/flow"
 )
 
@@ -103,6 +104,13 @@ func (c *Config) defaults(cores int) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// service is what clients are told about the service.
+func (f *Front) service() *blocks.Server {
+	c := &f.cfg
+	return &blocks.Server{SearchLimit: c.SearchLimit, MessageBytes: c.MessageBytes, StoryBytes: c.StoryBytes, DisplayName: c.DisplayName,
+		RoomManagementURL: c.RoomManagementURL}
 }
 
 // ErrOpenDoor says that a listener off loopback would let clients in without a challenge.

@@ -3,6 +3,7 @@ package sipfront
 import (
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/sipfront/blocks"
 	"parley/sipfront/xccos"
 )
 
@@ -74,7 +75,7 @@ func (b *builder) findLastParts(batch []event.Envelope) {
 func (b *builder) add(e *event.Envelope) bool {
 	switch ev := e.Event.(type) {
 	case *event.Posted:
-		b.act(e, act{room: e.Room, post: true, body: func(bool) []byte { return b.front.postBody(e, ev, b.after) }})
+		b.act(e, act{room: e.Room, post: true, body: func(bool) []byte { return postBody(e, ev, b.after) }})
 	case *event.Joined:
 		p := occupancy{e.Room, e.By}
 		if b.told[p] || b.before.Participates(p.room, p.user) || !b.after.Participates(p.room, p.user) {
@@ -84,7 +85,9 @@ func (b *builder) add(e *event.Envelope) bool {
 			b.told = map[occupancy]bool{}
 		}
 		b.told[p] = true
-		b.notice(e, p.room, p.user, func(sipe bool) []byte { return b.front.joinNotice(p, b.after, sipe) })
+		b.notice(e, p.room, p.user, func(sipe bool) []byte {
+			return b.front.noticeBody(xccos.NtcJoin, blocks.Came(b.after, p.room, p.user, sipe))
+		})
 	case *event.Parted:
 		p := occupancy{e.Room, e.By}
 		if e.Node == b.front.cfg.Node {
@@ -92,7 +95,7 @@ func (b *builder) add(e *event.Envelope) bool {
 			b.front.ledger.parted(endpointKey{e.By, ev.Endpoint}, e.Room)
 		}
 		if b.lastPart[p] == e.Offset {
-			b.notice(e, p.room, p.user, func(bool) []byte { return b.front.partNotice(p.room, b.after, p.user) })
+			b.notice(e, p.room, p.user, func(bool) []byte { return b.front.noticeBody(xccos.NtcPart, blocks.Left(b.after, p.room, p.user)) })
 		}
 	case *event.NodeLost:
 		b.gone(e, func(i event.Incarnation) bool { return i == ev.Incarnation })
@@ -123,7 +126,7 @@ func (b *builder) gone(e *event.Envelope, which func(event.Incarnation) bool) {
 			for u := range users {
 				all = append(all, u)
 			}
-			return b.front.partNotice(room, b.after, all...)
+			return b.front.noticeBody(xccos.NtcPart, blocks.Left(b.after, room, all...))
 		})
 	}
 }
@@ -143,24 +146,13 @@ func (b *builder) act(e *event.Envelope, a act) {
 }
 
 // postBody renders a chat message. Its envelope id is the offset: the same on every node.
-func (f *Front) postBody(e *event.Envelope, p *event.Posted, st *chat.State) []byte {
-	return xccos.AppendPost(make([]byte, 0, 512+len(p.Text)+len(p.RTF)), uint64(e.Offset), &xccos.Post{
-		ChanURI: chat.RoomURI(st.Domain(), e.Room), Author: string(e.By), Display: displayName(st, e.By), Alert: p.Alert,
-		ChatID: p.MessageID, TS: xccos.FormatTime(e.At), Text: p.Text, RTF: p.RTF})
+func postBody(e *event.Envelope, p *event.Posted, st *chat.State) []byte {
+	return xccos.AppendPost(make([]byte, 0, 512+len(p.Text)+len(p.RTF)), uint64(e.Offset), blocks.Post(st, e, p))
 }
 
-func (f *Front) joinNotice(p occupancy, st *chat.State, sipe bool) []byte {
-	mask := maskOf(st, p.room, p.user, sipe)
-	return xccos.AppendNotice(nil, f.nextEnv.Add(1), xccos.NtcJoin, &xccos.Data{Users: []xccos.UIB{userBlock(st, p.user,
-		xccos.AIB{Key: mask.String(), Domain: st.Domain(), Value: string(p.room)})}})
-}
-
-func (f *Front) partNotice(room event.RoomID, st *chat.State, users ...event.Principal) []byte {
-	c := xccos.ChanIB{URI: chat.RoomURI(st.Domain(), room)}
-	for _, u := range users {
-		c.Users = append(c.Users, userBlock(st, u))
-	}
-	return xccos.AppendNotice(nil, f.nextEnv.Add(1), xccos.NtcPart, &xccos.Data{Chans: []xccos.ChanIB{c}})
+// noticeBody renders a notice.
+func (f *Front) noticeBody(id string, d *xccos.Data) []byte {
+	return xccos.AppendNotice(nil, f.nextEnv.Add(1), id, d)
 }
 
 // lostOurselves closes all flows: the pool has parted our sessions, so every client must sign in again. That is the one

@@ -12,7 +12,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
-	"parley/projections/history"
+	"parley/sipfront/blocks"
 	"parley/sipfront/flow"
 	"parley/sipfront/xccos"
 )
@@ -218,9 +218,13 @@ func (c *client) command(k *call) {
 	case xccos.CmdReqURI: // the client goes on to the URI it is told (XCCOS digest, section 3.1)
 		k.give(func(st *chat.State) *xccos.Data { return &xccos.Data{Users: []xccos.UIB{{URI: f.chatURI(st)}}} })
 	case xccos.CmdGetServerInfo:
-		k.give(func(st *chat.State) *xccos.Data { return &xccos.Data{Server: f.serverInfo(st, d.Server)} })
+		k.give(func(st *chat.State) *xccos.Data {
+			return f.service().Info(st, d.Server, event.Time(time.Now().UnixNano()))
+		})
 	case xccos.CmdGetAssociations:
-		k.give(func(st *chat.State) *xccos.Data { return f.associations(st, k.d.user, d.Association) })
+		k.give(func(st *chat.State) *xccos.Data {
+			return blocks.Associations(st, k.d.user, d.Association, f.cfg.SearchLimit)
+		})
 	case xccos.CmdGetInv: // invitations are not kept: none is newer than what the client knows (vector V25b)
 		k.give(func(st *chat.State) *xccos.Data {
 			inv := xccos.Inv{ID: 1, Domain: st.Domain()}
@@ -235,7 +239,7 @@ func (c *client) command(k *call) {
 		c.join(k)
 	case xccos.CmdPart:
 		c.part(k)
-	case xccos.CmdBCContext:
+	case xccos.CmdBCContext, xccos.CmdBCByMsg:
 		c.history(k)
 	case xccos.CmdChanSrch:
 		c.search(k)
@@ -249,7 +253,7 @@ func (c *client) command(k *call) {
 func commandLabel(id string) string {
 	switch id {
 	case xccos.CmdReqURI, xccos.CmdGetServerInfo, xccos.CmdGetAssociations, xccos.CmdGetInv, xccos.CmdNodes, xccos.CmdJoin,
-		xccos.CmdBJoin, xccos.CmdPart, xccos.CmdBCContext, xccos.CmdChanSrch, xccos.CmdGetPref, xccos.CmdSetPref,
+		xccos.CmdBJoin, xccos.CmdPart, xccos.CmdBCContext, xccos.CmdBCByMsg, xccos.CmdChanSrch, xccos.CmdGetPref, xccos.CmdSetPref,
 		xccos.CmdGetFUTok, xccos.CmdGetFDTok:
 		return id
 	}
@@ -282,7 +286,7 @@ func (c *client) join(k *call) {
 	}
 	if len(cmd.Rooms) == 0 {
 		k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) {
-			return c.front.joinData(s.state, k.d, nil, failed(s.state, nil, foreign)), nil
+			return blocks.Join(s.state, k.d.sipe, nil, blocks.Failed(s.state, nil, foreign)), nil
 		})
 		return
 	}
@@ -327,7 +331,7 @@ func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, refused map[event.Ro
 	if !cmd.Batch && len(out) > 0 {
 		return nil, chat.Refuse(chat.CodeForbidden, "put out of the room")
 	}
-	return c.front.joinData(s.state, d, in, failed(s.state, out, foreign)), nil
+	return blocks.Join(s.state, d.sipe, in, blocks.Failed(s.state, out, foreign)), nil
 }
 
 // part closes a session.
@@ -362,66 +366,6 @@ func (c *client) part(k *call) {
 	}
 }
 
-const (
-	readTimeout  = 10 * time.Second // of a history read or a search
-	historyBytes = 120 << 10        // of the text in one history reply; the oldest messages are left out beyond it
-	searchBytes  = 200 << 10        // of one list of rooms
-)
-
-// history reads the last messages of a room. The read is an event of its own, so the range is fixed by the log and the
-// auditors know what was seen. A read that is repeated because its answer was lost is the same read: one event, and the
-// same messages, whatever was posted since.
-func (c *client) history(k *call) {
-	room, refusal := c.roomOf(k.it.Data.Chans[0].URI)
-	if refusal != nil {
-		k.fail(refusal)
-		return
-	}
-	var last uint64
-	if q := k.it.Data.Context; q != nil && q.Last != nil {
-		last = uint64(q.Last.N)
-	}
-	f := c.front
-	o := f.origin(k.d)
-	o.ID = commandID(k.d.user, k.d.endpoint, room, k.env.EnvID, k.it.Seq, k.body)
-	f.backend.Submit(chat.Request{Origin: o, Command: &chat.ReadHistory{Room: room, Last: last}}, func(o chat.Outcome, err error) {
-		if err != nil {
-			k.fail(chat.AsRefusal(err))
-			return
-		}
-		c.shard.after(o.Offset, func(*shard) {
-			if o.Result.Last == 0 {
-				k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return historyData(s.state, room, nil), nil })
-				return
-			}
-			f.reader.run(func() { c.readHistory(k, room, o.Result.First, o.Result.Last) })
-		})
-	})
-}
-
-func (c *client) readHistory(k *call, room event.RoomID, first, last uint64) {
-	ctx, cancel := context.WithTimeout(c.front.ctx, readTimeout)
-	defer cancel()
-	messages, err := c.front.backend.History(ctx, room, first, last)
-	if err != nil {
-		c.front.log.Error("history could not be read", slog.String(keyError, err.Error()))
-		k.fail(chat.AsRefusal(err))
-		return
-	}
-	k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return historyData(s.state, room, newest(messages)), nil })
-}
-
-// newest leaves out the oldest messages of an answer that would be too long.
-func newest(all []history.Message) []history.Message {
-	size := 0
-	for i := len(all) - 1; i >= 0; i-- {
-		if size += len(all[i].Text) + len(all[i].RTF) + 256; size > historyBytes {
-			return all[i+1:]
-		}
-	}
-	return all
-}
-
 // search lists rooms. What the user may not see is not found (XCCOS digest, section 3.9).
 func (c *client) search(k *call) {
 	q := k.it.Data.Search
@@ -436,7 +380,9 @@ func (c *client) search(k *call) {
 			k.fail(chat.AsRefusal(err))
 			return
 		}
-		k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return f.searchData(s.state, k.d.user, rooms), nil })
+		k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) {
+			return blocks.Found(s.state, k.d.user, rooms, f.cfg.SearchLimit), nil
+		})
 	})
 }
 

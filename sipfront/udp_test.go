@@ -3,12 +3,15 @@ package sipfront_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"parley/log/event"
 	"parley/sipfront"
+	"parley/sipfront/siptest"
 )
 
 // udpPeer is a client over UDP, by hand.
@@ -96,12 +99,17 @@ func TestUDP(t *testing.T) {
 	if m := u.until("REGISTER"); !strings.HasPrefix(m, "SIP/2.0 200") {
 		t.Fatal(m)
 	}
-	u.send(over(request("INVITE", poolURI, 3, "")))
+	invite := over(request("INVITE", poolURI, 3, ""))
+	u.send(invite)
 	m := u.until("INVITE")
 	_, to, _ := strings.Cut(m, "\r\nTo: ")
 	to, _, _ = strings.Cut(to, "\r\n")
 	if !strings.HasPrefix(m, "SIP/2.0 200") || !strings.Contains(to, "tag=") {
 		t.Fatal(m)
+	}
+	u.send(invite) // his answer was lost: he gets it once more, and no second dialog
+	if again := u.until("INVITE"); again != m {
+		t.Fatalf("%s\nafter %s", again, m)
 	}
 	u.send(over(change(request("ACK", poolURI, 3, ""), "To", "To: "+to)))
 	u.send(over(inDialog(to, "INFO", 4, joinBody(1, announc))))
@@ -113,8 +121,13 @@ func TestUDP(t *testing.T) {
 	u.send(post)
 	u.until("over UDP</chat>")
 	eventually(t, "one post", func() bool { p := s.messagesOf(announc); return len(p) == 1 })
-	u.send(over(inDialog(to, "BYE", 6, "")))
+	bye := over(inDialog(to, "BYE", 6, ""))
+	u.send(bye)
 	u.until("6 BYE")
+	u.send(bye)
+	if m := u.until("6 BYE"); !strings.HasPrefix(m, "SIP/2.0 200") {
+		t.Errorf("repeated: %s", m)
+	}
 	eventually(t, "parted", func() bool { return !s.joined(announc, "alice") })
 	if n := len(s.messagesOf(announc)); n != 1 {
 		t.Errorf("%d posts", n)
@@ -126,9 +139,16 @@ func TestUDP(t *testing.T) {
 	to, _, _ = strings.Cut(to, "\r\n")
 	u.send(over(inDialog(to, "INFO", 8, joinBody(3, lobby))))
 	bob.ExpectNotice("ntc:join", "alice@contoso.test")
-	if st := bob.Post(lobby, strings.Repeat("x", 2000)); st != 200 { // does not fit: alice has to come over TCP
-		t.Errorf("%d", st)
+	for range 10 {
+		if st := bob.Post(lobby, strings.Repeat("x", 7000)); st != 200 {
+			t.Errorf("%d", st)
+		}
 	}
+	for range 10 {
+		u.until("xxx</chat>")
+	}
+	// What does not fit a datagram ends the flow: alice has to come over TCP.
+	u.send(over(inDialog(to, "INFO", 9, command(4, "cmd:bccontext", `<chanib uri="`+lobby+`"/><bcq><last cnt="25"/></bcq>`))))
 	bob.ExpectNotice("ntc:part", "alice@contoso.test")
 	check(t, bob)
 }
@@ -159,17 +179,19 @@ func TestQuietUDP(t *testing.T) {
 		if m := u.until("rpl:join"); !strings.Contains(m, `code="200"`) {
 			t.Fatal(m)
 		}
+		u.send(over(inDialog(to, "UPDATE", 3, ""))) // when that is answered, all he said before has been heard
+		u.until("3 UPDATE")
 		return u
 	}
-	gone, quiet := chat("bob"), chat("carol")
+	quiet, gone := chat("carol"), chat("bob")
 	start := time.Now()
 	s.front.SweepAt(start.Add(13 * time.Second))
 	if n := metric(t, s.front, "parley_sip_probes_total"); n != 0 {
 		t.Fatalf("%v are asked after 13 s", n)
 	}
 	s.front.SweepAt(start.Add(16 * time.Second))
-	question := quiet.next("OPTIONS ")
-	gone.next("OPTIONS ") // and does not answer
+	question := quiet.until("OPTIONS sip:carol") // behind the notice that bob came
+	gone.next("OPTIONS ")                        // and does not answer
 	alive := func(say string) {
 		t.Helper()
 		before := s.front.HeardFrom(quiet.conn.LocalAddr())
@@ -189,4 +211,60 @@ func TestQuietUDP(t *testing.T) {
 	if n := metric(t, s.front, "parley_sip_probes_total"); n != 4 {
 		t.Errorf("%v questions, want 1 to bob and 3 to carol", n)
 	}
+}
+
+// TestTalkUDP: two users talk over a network that loses every eleventh datagram. What one says the other hears, once and
+// in order; so do those who come over TCP.
+func TestTalkUDP(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *sipfront.Config) {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "udp", Addr: "127.0.0.1:0", AllowUnchallenged: true})
+	})
+	over := func(o *siptest.Options) {
+		n := 0
+		o.Addr, o.UDP, o.Lose = s.addrs[1].String(), true, func() bool { n++; return n%11 == 0 }
+	}
+	alice, bob, carol := s.client("alice", over), s.client("bob", over), s.client("carol")
+	all := []*siptest.Client{alice, bob, carol}
+	for _, c := range all {
+		c.Join(lobby)
+	}
+	check(t, all...)
+	const posts = 3
+	var wg sync.WaitGroup
+	for _, c := range all {
+		wg.Go(func() {
+			for i := range posts {
+				if st := c.Post(lobby, fmt.Sprint(c.User(), " ", i)); st != 200 {
+					t.Errorf("%s: post %d: %d", c.User(), i, st)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var want []string
+	for _, m := range s.messagesOf(lobby) {
+		want = append(want, m.Text)
+	}
+	if len(want) != 3*posts {
+		t.Errorf("%d messages", len(want))
+	}
+	for _, c := range all {
+		var got []string
+		for _, p := range c.WaitPosts(3 * posts) {
+			got = append(got, p.Text)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s heard %q\nwant %q", c.User(), got, want)
+		}
+	}
+	if h := alice.History(lobby, 3); len(h) != 3 || h[2].Text != want[len(want)-1] {
+		t.Errorf("history: %+v", h)
+	}
+	bob.Part(lobby)
+	alice.ExpectNotice("ntc:part", "bob@contoso.test")
+	bob.SignOut()
+	alice.SignOut()
+	check(t, all...)
+	eventually(t, "alice is parted", func() bool { return !s.joined(lobby, "alice") })
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parley/cmd/internal/client"
-	"parley/webfront/admin"
+	"parley/webfront/objects"
 )
 
 func (a *app) categoryCmd() *cobra.Command {
@@ -23,7 +23,7 @@ func (f *categoryLists) add(cmd *cobra.Command) {
 	f.creators.flags(cmd, "creators", "creators of rooms")
 }
 
-func (f *categoryLists) change(cmd *cobra.Command, c *admin.CategoryChange) {
+func (f *categoryLists) change(cmd *cobra.Command, c *objects.CategoryChange) {
 	c.AllowedMembers, c.DeniedMembers, c.Creators = f.allowed.change(cmd), f.denied.change(cmd), f.creators.change(cmd)
 }
 
@@ -43,7 +43,7 @@ func (a *app) categoryNewCmd() *cobra.Command {
 	c.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		history := !noHistory
-		b := admin.CategoryChange{Description: changed(cmd, "description", description), Invitations: &invitations,
+		b := objects.CategoryChange{Description: changed(cmd, "description", description), Invitations: &invitations,
 			FileUpload: &files, ChatHistory: &history}
 		lists.change(cmd, &b)
 		var err error
@@ -75,11 +75,11 @@ func (a *app) categorySetCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b := admin.CategoryChange{Name: changed(cmd, "name", name), Description: changed(cmd, "description", description),
+		b := objects.CategoryChange{Name: changed(cmd, "name", name), Description: changed(cmd, "description", description),
 			Invitations: changed(cmd, "invitations", invitations), FileUpload: changed(cmd, "file-upload", files),
 			ChatHistory: changed(cmd, "chat-history", history)}
 		lists.change(cmd, &b)
-		if b == (admin.CategoryChange{}) {
+		if b == (objects.CategoryChange{}) {
 			return usagef("category set: nothing to change")
 		}
 		return call(a, cmd.Context(), "category set", c.request(http.MethodPatch, b, "categories", id), a.showCategory)
@@ -87,7 +87,7 @@ func (a *app) categorySetCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) showCategory(c admin.Category) { a.must(a.fields(c)) }
+func (a *app) showCategory(c objects.Category) { a.must(a.fields(c)) }
 
 func (a *app) categoryGetCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "get [CATEGORY]", Short: "Show a category, or all", Args: cobra.MaximumNArgs(1)}
@@ -100,7 +100,7 @@ func (a *app) categoryGetCmd() *cobra.Command {
 			}
 			return call(a, cmd.Context(), "category get", client.Request{Method: http.MethodGet, Path: []string{"categories", id}}, a.showCategory)
 		}
-		return call(a, cmd.Context(), "category get", client.Request{Method: http.MethodGet, Path: []string{"categories"}}, func(cs []admin.Category) {
+		return call(a, cmd.Context(), "category get", client.Request{Method: http.MethodGet, Path: []string{"categories"}}, func(cs []objects.Category) {
 			a.table("NAME ROOMS ALLOWED DENIED CREATORS INVITATIONS FILES HISTORY", func(row func(...any)) {
 				for _, c := range cs {
 					row(c.Category, c.Rooms, len(c.AllowedMembers), len(c.DeniedMembers), len(c.Creators), c.Invitations, c.FileUpload, c.ChatHistory)

@@ -19,6 +19,7 @@ import (
 	"parley/cmd/internal/pooldir"
 	"parley/webfront/admin"
 	"parley/webfront/dump"
+	"parley/webfront/objects"
 )
 
 // client connects to the pool that the global flags name. Without any of them the bare sandbox is meant, if there is
@@ -276,8 +277,8 @@ func (l *listFlag) flags(cmd *cobra.Command, name, what string) {
 	cmd.Flags().StringSliceVar(&l.set, name+"-set", nil, "make exactly these `ADDRESSES` the "+what+"; \"\" for none")
 }
 
-func (l *listFlag) change(cmd *cobra.Command) *admin.ListChange {
-	c := &admin.ListChange{Add: l.add, Remove: l.remove}
+func (l *listFlag) change(cmd *cobra.Command) *objects.ListChange {
+	c := &objects.ListChange{Add: l.add, Remove: l.remove}
 	if cmd.Flags().Changed(l.name + "-set") {
 		c.Set = &l.set
 		if l.set == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parley/cmd/internal/client"
-	"parley/webfront/admin"
+	"parley/webfront/objects"
 )
 
 func (a *app) roomCmd() *cobra.Command {
@@ -38,8 +38,8 @@ func (f *roomFlags) add(cmd *cobra.Command) {
 	f.presenters.flags(cmd, "presenters", "presenters of an auditorium")
 }
 
-func (f *roomFlags) change(cmd *cobra.Command) admin.RoomChange {
-	return admin.RoomChange{
+func (f *roomFlags) change(cmd *cobra.Command) objects.RoomChange {
+	return objects.RoomChange{
 		Name: changed(cmd, "name", f.name), Description: changed(cmd, "description", f.description),
 		Category: changed(cmd, "category", f.category), Type: changed(cmd, "type", f.typ),
 		Privacy: changed(cmd, "privacy", f.privacy), Invitations: changed(cmd, "invitations", f.invitations),
@@ -94,7 +94,7 @@ func (a *app) roomSetCmd() *cobra.Command {
 			return err
 		}
 		b := f.change(cmd)
-		if b == (admin.RoomChange{}) {
+		if b == (objects.RoomChange{}) {
 			return usagef("room set: nothing to change")
 		}
 		return call(a, cmd.Context(), "room set", c.request(http.MethodPatch, b, "rooms", id), a.showRoom)
@@ -102,7 +102,7 @@ func (a *app) roomSetCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) showRoom(r admin.Room) { a.must(a.fields(r)) }
+func (a *app) showRoom(r objects.Room) { a.must(a.fields(r)) }
 
 func (a *app) roomGetCmd() *cobra.Command {
 	var filter, category, addIn, manager, member, privacy, typ, invitations string
@@ -146,7 +146,7 @@ func (a *app) roomGetCmd() *cobra.Command {
 		if cmd.Flags().Changed("result-size") {
 			q.Set("result_size", strconv.Itoa(size))
 		}
-		return call(a, cmd.Context(), "room get", client.Request{Method: http.MethodGet, Path: []string{"rooms"}, Query: q}, func(rs []admin.Room) {
+		return call(a, cmd.Context(), "room get", client.Request{Method: http.MethodGet, Path: []string{"rooms"}, Query: q}, func(rs []objects.Room) {
 			a.table("NAME CATEGORY TYPE PRIVACY DISABLED MEMBERS PRESENT MESSAGES ROOM", func(row func(...any)) {
 				for _, r := range rs {
 					row(r.Name, r.Category, r.Type, r.Privacy, r.Disabled, len(r.Members), r.Participants, r.LastMessage, r.Room)

@@ -20,6 +20,7 @@ import (
 	"parley/projections/chat"
 	"parley/webfront/admin"
 	"parley/webfront/admin/admintest"
+	"parley/webfront/objects"
 )
 
 func TestMain(m *testing.M) {
@@ -65,7 +66,7 @@ func (t scriptT) Cleanup(f func())                  { t.ts.Defer(f) }
 func fill(t testing.TB, p *admintest.Pool) {
 	boss := chat.Origin{By: "admin:boss", Node: "n1", Trusted: true}
 	for _, u := range []event.Principal{"sip:alice@contoso.test", "sip:bob@contoso.test"} {
-		p.Must(t, boss, &chat.CreateUser{User: u, Info: event.UserInfo{Enabled: true}, Secret: admin.NewSecret(u, admintest.Domain, "parley", true)})
+		p.Must(t, boss, &chat.CreateUser{User: u, Info: event.UserInfo{Enabled: true}, Secret: objects.NewSecret(u, admintest.Domain, "parley", true)})
 	}
 	cat := p.Must(t, boss, &chat.CreateCategory{Info: event.CategoryInfo{Name: "General", Allowed: []event.Principal{"*"}, ChatHistory: true}}).Result.Category
 	room := p.Must(t, boss, &chat.CreateRoom{Info: event.RoomInfo{Name: "Lobby", Category: cat, Privacy: event.PrivacyOpen}}).Result.Room
@@ -94,7 +95,7 @@ func apiCmd(ts *testscript.TestScript, neg bool, args []string) {
 	fill(t, pool)
 	pool.FeedList = []admin.FeedStatus{{Feed: "lyncxml", Adapter: "lyncxml", State: "running", Owner: "n1", Epoch: 1, Offset: 9}}
 	pool.ProjectionList = []admin.ProjectionStatus{{Projection: "rooms", Node: "n1", Version: 1, State: "running", Offset: 9}}
-	api, err := admin.New(admin.Options{Pool: pool, Log: pool.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: pool.Now, NewID: pool.NewID,
+	api, err := admin.New(admin.Options{Pool: pool, Log: pool.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: pool.Now, NewID: pool.NewID, History: pool.History,
 		Credentials: []admin.Credential{{Name: c.Admin.Credentials[0].Name, SHA256: c.Admin.Credentials[0].SHA256}}})
 	ts.Check(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

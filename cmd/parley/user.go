@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"parley/cmd/internal/client"
-	"parley/webfront/admin"
+	"parley/webfront/objects"
 )
 
 func (a *app) userCmd() *cobra.Command {
@@ -37,8 +37,8 @@ func (f *userFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.passwordFile, "password-file", "", "`FILE` whose first line is the password; - reads standard input, and asks on a terminal")
 }
 
-func (f *userFlags) change(a *app, cmd *cobra.Command) (admin.UserChange, error) {
-	c := admin.UserChange{DisplayName: changed(cmd, "display-name", f.displayName), Email: changed(cmd, "email", f.email),
+func (f *userFlags) change(a *app, cmd *cobra.Command) (objects.UserChange, error) {
+	c := objects.UserChange{DisplayName: changed(cmd, "display-name", f.displayName), Email: changed(cmd, "email", f.email),
 		EnablePersistentChat: changed(cmd, "enable-persistent-chat", f.enabled), Password: changed(cmd, "password", f.password)}
 	if f.passwordFile == "" {
 		return c, nil
@@ -129,7 +129,7 @@ func (a *app) userSetCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if b == (admin.UserChange{}) {
+		if b == (objects.UserChange{}) {
 			return usagef("user set: nothing to change")
 		}
 		return call(a, cmd.Context(), "user set", c.request(http.MethodPatch, b, "users", id), a.showUser)
@@ -137,7 +137,7 @@ func (a *app) userSetCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) showUser(u admin.User) { a.must(a.fields(u)) }
+func (a *app) showUser(u objects.User) { a.must(a.fields(u)) }
 
 func (a *app) userGetCmd() *cobra.Command {
 	var filter string
@@ -161,7 +161,7 @@ func (a *app) userGetCmd() *cobra.Command {
 		if cmd.Flags().Changed("result-size") {
 			q.Set("result_size", strconv.Itoa(size))
 		}
-		return call(a, cmd.Context(), "user get", client.Request{Method: http.MethodGet, Path: []string{"users"}, Query: q}, func(us []admin.User) {
+		return call(a, cmd.Context(), "user get", client.Request{Method: http.MethodGet, Path: []string{"users"}, Query: q}, func(us []objects.User) {
 			a.table("USER NAME EMAIL CHAT PASSWORD", func(row func(...any)) {
 				for _, u := range us {
 					row(u.User, u.DisplayName, u.Email, u.EnablePersistentChat, u.PasswordSet)

@@ -30,7 +30,7 @@ type Log interface {
 	Head() log.Head
 	WaitFor(ctx context.Context, o event.Offset) error
 	Erased() event.Offset
-	Erase(ctx context.Context, to event.Offset) (int, error)
+	Erase(ctx context.Context, to event.Offset, also ...func(context.Context) error) (int, error)
 }
 
 var _ Log = (*log.Log)(nil)
@@ -40,7 +40,10 @@ type Config struct {
 	Log Log
 	// Limit returns up to which offset bodies may be needed no more: removals beyond it wait. An archive that has not
 	// got a message yet must get it before its text goes. nil: all of the log.
-	Limit  func() event.Offset
+	Limit func() event.Offset
+	// Copies get rid of what they hold of the bodies that removals up to an offset name. An error ends Run; what they
+	// have not done is asked of them again after the next start.
+	Copies []func(ctx context.Context, to event.Offset) error
 	Gather time.Duration // 0: DefaultGather
 	Logger *slog.Logger  // nil: silence
 }
@@ -83,7 +86,14 @@ func run(ctx context.Context, c Config) error {
 		if to <= done {
 			continue
 		}
-		n, err := c.Log.Erase(ctx, to)
+		n, err := c.Log.Erase(ctx, to, func(ctx context.Context) error {
+			for _, purge := range c.Copies {
+				if err := purge(ctx, to); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if n > 0 {
 			c.Logger.Info("message bodies were erased", keyBodies, n, keyOffset, uint64(to))
 		}

@@ -21,6 +21,7 @@ type fake struct {
 	limit  event.Offset
 	erased event.Offset
 	calls  []event.Offset
+	purged []string
 	err    error
 }
 
@@ -51,6 +52,13 @@ func (f *fake) Limit() event.Offset {
 	return f.limit
 }
 
+func (f *fake) purge(what string, to event.Offset) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.purged = append(f.purged, fmt.Sprint(what, to))
+	return nil
+}
+
 func (f *fake) WaitFor(ctx context.Context, o event.Offset) error {
 	for {
 		f.mu.Lock()
@@ -67,7 +75,12 @@ func (f *fake) WaitFor(ctx context.Context, o event.Offset) error {
 	}
 }
 
-func (f *fake) Erase(_ context.Context, to event.Offset) (int, error) {
+func (f *fake) Erase(ctx context.Context, to event.Offset, also ...func(context.Context) error) (int, error) {
+	for _, a := range also {
+		if err := a(ctx); err != nil {
+			return 0, err
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, to)
@@ -84,7 +97,10 @@ func TestRun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		end := make(chan error, 1)
 		go func() {
-			end <- Run(ctx, Config{Log: f, Limit: f.Limit})
+			end <- Run(ctx, Config{Log: f, Limit: f.Limit, Copies: []func(context.Context, event.Offset) error{
+				func(_ context.Context, to event.Offset) error { return f.purge("views", to) },
+				func(_ context.Context, to event.Offset) error { return f.purge("index", to) },
+			}})
 		}()
 		expect := func(what string, want ...event.Offset) {
 			t.Helper()
@@ -115,6 +131,9 @@ func TestRun(t *testing.T) {
 		cancel()
 		if err := <-end; err != nil {
 			t.Errorf("cancelled: %v", err)
+		}
+		if want := "[views5 index5 views7 index7 views9 index9]"; fmt.Sprint(f.purged) != want {
+			t.Errorf("copies were purged %v, want %s", f.purged, want)
 		}
 
 		f.set(func() { f.err, f.offset = log.ErrRemoval, 10 })

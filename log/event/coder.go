@@ -52,6 +52,12 @@ func Unmarshal(b []byte, m Message) error {
 	return unmarshal(&Coder{}, b, m.Code)
 }
 
+// Decoder reads one message after the other in the same memory: for whoever reads millions. The zero value is ready.
+type Decoder struct{ c Coder }
+
+// Unmarshal is the function of the same name.
+func (d *Decoder) Unmarshal(b []byte, m Message) error { return unmarshal(&d.c, b, m.Code) }
+
 // unmarshal is Unmarshal in the memory of c.
 func unmarshal(c *Coder, b []byte, visit func(*Coder)) error {
 	if err := c.read(b); err != nil {

@@ -20,7 +20,11 @@ type membership interface {
 }
 
 // reachHint is how many principals contain a user, more or less: enough that a rights check allocates nothing.
-const reachHint = 64
+const reachHint = 96
+
+// shortList is up to where a list is looked for number by number among those that contain a user: his numbers lie in one
+// or two lines of the cache, which a search per number would read as well.
+const shortList = 16
 
 // number finds the number of a principal that stands for more than one user, and gives it one. Only Fold may: a decision
 // uses Directory.Find.
@@ -60,10 +64,20 @@ func (m *scope) has(p event.Principal, in []directory.Ref) bool {
 	if _, ok := m.users[p]; ok {
 		return true
 	}
-	return len(m.shared) > 0 && slices.ContainsFunc(in, func(r directory.Ref) bool {
-		_, ok := slices.BinarySearch(m.shared, r)
-		return ok
-	})
+	if len(m.shared) <= shortList {
+		for _, r := range m.shared {
+			if slices.Contains(in, r) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, r := range in {
+		if _, ok := slices.BinarySearch(m.shared, r); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // Rights returns what a user may do in a room (rules R1 and R4 to R7, R15 of protocol digest section 7). Nobody may
@@ -76,15 +90,23 @@ func (s *State) Rights(room event.RoomID, by event.Principal) Rights {
 	return s.rights(r, s.dir.User(by))
 }
 
-func (s *State) rights(r *Room, u *User) Rights { return s.rightsBy(s.dir, r, u) }
+func (s *State) rights(r *Room, u *User) Rights {
+	if u == nil || !s.enabled(u) {
+		return Rights{}
+	}
+	var buf [reachHint]directory.Ref // on the stack: through an interface it would not be
+	return s.rightsAs(r, u, s.dir.Reach(u, buf[:0]))
+}
 
 // rightsBy returns the rights under what a directory says of the user.
 func (s *State) rightsBy(dir membership, r *Room, u *User) Rights {
 	if u == nil || !s.enabled(u) {
 		return Rights{}
 	}
-	var buf [reachHint]directory.Ref
-	in := dir.Reach(u, buf[:0])
+	return s.rightsAs(r, u, dir.Reach(u, nil))
+}
+
+func (s *State) rightsAs(r *Room, u *User, in []directory.Ref) Rights {
 	return rightsIn(&r.Info, s.categories.Get(r.Info.Category), u, in, s.effectiveRole(r.ID, u.URI, in))
 }
 
@@ -106,8 +128,13 @@ func findShared(list []sharedGrant, to directory.Ref) (int, bool) {
 
 // sharedRole is the union of the roles that go to one of the principals in a list. Lists of grants are in ascending order.
 func sharedRole(list []sharedGrant, in []directory.Ref) (role event.Role) {
-	if len(list) == 0 {
-		return 0
+	if len(list) <= shortList {
+		for i := range list {
+			if slices.Contains(in, list[i].to) {
+				role |= list[i].role
+			}
+		}
+		return role
 	}
 	for _, r := range in {
 		if i, ok := findShared(list, r); ok {

@@ -132,6 +132,7 @@ type State struct {
 	roomNames     *btree.Map[string, event.RoomID]
 	categoryNames *btree.Map[string, event.CategoryID]
 	grantsOf      table.Index[grant]                      // by principal
+	exact         table.Exact[grant]                      // by room and principal
 	shared        *btree.Map[event.RoomID, []sharedGrant] // the grants of a room that go to more than one user
 	sessionsOf    table.Index[Session]                    // by user
 	sessionsOn    table.Index[Session]                    // by node
@@ -180,6 +181,7 @@ func NewState() *State {
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
 		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
+		exact:         table.NewExact(sameGrant),
 		shared:        btree.NewMap[event.RoomID, []sharedGrant](0),
 		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
 		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
@@ -203,6 +205,7 @@ func (s *State) Clone() *State {
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
 	c.grantsOf = s.grantsOf.Copy()
+	c.exact = s.exact.Copy()
 	c.shared = s.shared.Copy()
 	c.sessionsOf = s.sessionsOf.Copy()
 	c.sessionsOn = s.sessionsOn.Copy()

@@ -153,11 +153,7 @@ func (s *State) reindex() error {
 		s.categoryNames.Set(foldName(g.Info.Name), g.ID)
 		return true
 	})
-	s.grants.Scan(func(g *grant) bool {
-		s.shareGrant(g)
-		s.indexGrant(g)
-		return true
-	})
+	s.linkGrants()
 	s.sessions.Scan(func(x *Session) bool {
 		s.shareSession(x)
 		s.sessionsOf.Set(x)
@@ -166,7 +162,7 @@ func (s *State) reindex() error {
 	})
 	s.memory.Link()
 	s.book.Place(s.head.domain, s.reg.Site())
-	s.box.Link(s.shareInvitation)
+	s.box.Link(s.roomText(), s.userText())
 	return nil
 }
 

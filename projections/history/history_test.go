@@ -1,9 +1,12 @@
 package history_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	iofs "io/fs"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -306,5 +309,69 @@ func TestBrokenRemoval(t *testing.T) {
 	}
 	if ms, err := h.Messages("r", 1, 2); err != nil || len(ms) != 2 {
 		t.Errorf("%v, %v", ms, err)
+	}
+}
+
+// After a removal and Purge the text is in no file of the views.
+func TestRemovedBytesLeaveTheFiles(t *testing.T) {
+	l, fs := projectionstest.NewLog(t), vfs.NewMem()
+	s, _, r := open(t, fs, l)
+	rng := rand.New(rand.NewPCG(5, 5))
+	for id := uint64(1); id <= 300; id++ {
+		word := "KEPT"
+		if id%3 == 0 {
+			word = "SECRET"
+		}
+		l.Add(post("r", id, fmt.Sprintf("%s-%016x%016x%016x", word, rng.Uint64(), rng.Uint64(), rng.Uint64()), false))
+	}
+	var gone event.MessagesRemoved
+	for id := uint64(3); id <= 300; id += 3 {
+		gone.Messages = append(gone.Messages, event.MessageRef{MessageID: id, Offset: event.Offset(id)})
+	}
+	holds := func(text string) (n int) {
+		names, err := fs.List("views")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			f, err := fs.Open(fs.PathJoin("views", name))
+			if errors.Is(err, iofs.ErrNotExist) {
+				continue // removed meanwhile
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(f)
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, []byte(text)) {
+				n++
+			}
+		}
+		return n
+	}
+	projectionstest.Wait(t, r, l.Head().Offset)
+	if err := s.Purge(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if holds("SECRET") == 0 {
+		t.Fatal("the text is in no file: the test does not test")
+	}
+	projectionstest.Wait(t, r, l.Add(removal("r", gone)))
+	if err := s.Purge(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n := holds("SECRET"); n > 0 {
+		t.Errorf("the text is in %d files", n)
+	}
+	if holds("KEPT") == 0 {
+		t.Error("what was kept is gone")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(context.Background()); !errors.Is(err, projections.ErrClosed) {
+		t.Errorf("closed: %v", err)
 	}
 }

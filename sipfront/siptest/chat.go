@@ -106,13 +106,12 @@ func (c *Client) Invite(target string) *Message {
 	}
 	callID, tag := token(), token()
 	from := "From: <sip:" + c.o.User + ">;tag=" + tag + ";epid=" + c.o.Epid
-	via := "Via: SIP/2.0/TCP 127.0.0.1:5060\r\n" // without branch, as the open client does
-	m := c.exchange("INVITE", target, via+from+"\r\nTo: <"+target+">\r\nCall-ID: "+callID+"\r\n", callID, 1, []string{
+	m := c.exchange("INVITE", target, c.via(false)+from+"\r\nTo: <"+target+">\r\nCall-ID: "+callID+"\r\n", callID, 1, []string{
 		"Contact: <sip:" + c.o.User + ";opaque=user:epid:" + c.o.Epid + ";gruu>", "Supported: ms-sender", "Content-Type: application/sdp"}, []byte(sdp))
 	if !c.want(m, 200) {
 		return m
 	}
-	d := &dialog{callID: callID, from: via + from + "\r\n", to: "To: " + m.Header("To") + "\r\nCall-ID: " + callID + "\r\n", target: target, seq: 1}
+	d := &dialog{callID: callID, from: from + "\r\n", to: "To: " + m.Header("To") + "\r\nCall-ID: " + callID + "\r\n", target: target, seq: 1}
 	if t := uri(m.Header("Contact")); t != "" {
 		d.target = t
 	}
@@ -123,7 +122,7 @@ func (c *Client) Invite(target string) *Message {
 		return m
 	}
 	d.refresh = time.Duration(n) * time.Second
-	c.start("ACK", d.target, d.from+d.to, callID, 1, nil, nil, nil)
+	c.start("ACK", d.target, c.via(false)+d.from+d.to, callID, 1, nil, nil, nil)
 	c.mu.Lock()
 	c.chat = d
 	c.mu.Unlock()
@@ -143,7 +142,7 @@ func (c *Client) begin(method string, headers []string, body []byte, then func(*
 	d.seq++
 	seq := d.seq
 	c.mu.Unlock()
-	c.start(method, d.target, d.from+d.to, d.callID, seq, headers, body, then)
+	c.start(method, d.target, c.via(false)+d.from+d.to, d.callID, seq, headers, body, then)
 }
 
 // InDialog sends a request in the chat dialog and returns its answer.
@@ -276,6 +275,41 @@ func (c *Client) History(room string, n int) []xccos.Post {
 		return nil
 	}
 	return it.Data.Chans[0].Posts
+}
+
+// HistoryFrom returns messages of a room from one on, oldest first, n at most (0: the server's choice), and with which
+// message to ask on, 0 if there is no more.
+func (c *Client) HistoryFrom(room string, id uint64, n int) (posts []xccos.Post, next uint64) {
+	q := &xccos.BCQ{MsgID: &xccos.MsgID{ID: id}}
+	if n > 0 {
+		q.Limit = &xccos.Count{N: uint32(n)}
+	}
+	it := c.Command(xccos.CmdBCByMsg, &xccos.Data{Chans: []xccos.ChanIB{{URI: room}}, Context: q})
+	if !c.good(it) {
+		return nil, 0
+	}
+	if len(it.Data.Chans) != 1 {
+		c.fail("history: %d rooms in the reply", len(it.Data.Chans))
+		return nil, 0
+	}
+	if it.Data.Chans[0].Exceeded {
+		if q := it.Data.Context; q == nil || q.MsgID == nil || q.MsgID.ID <= id {
+			c.fail("history: there is more, but the reply does not say from where on")
+			return nil, 0
+		}
+		next = it.Data.Context.MsgID.ID
+	}
+	return it.Data.Chans[0].Posts, next
+}
+
+// CatchUp returns all messages of a room from one on: what a client that has all before it missed.
+func (c *Client) CatchUp(room string, id uint64) (all []xccos.Post) {
+	for id != 0 && c.Err() == nil {
+		var page []xccos.Post
+		page, id = c.HistoryFrom(room, id, 0xffff)
+		all = append(all, page...)
+	}
+	return all
 }
 
 // PostBody returns the body of a post.

@@ -30,6 +30,7 @@ import (
 type Options struct {
 	Addr      string      // host:port of the server
 	TLS       *tls.Config // nil: plain TCP
+	UDP       bool        // instead of TCP; one request at a time, because a later one may come first
 	User      string      // user@domain
 	Password  string      // for a challenge
 	Epid      string      // device; default: one made from the user's name
@@ -44,6 +45,8 @@ type Options struct {
 	OnPost func(p *xccos.Post)
 	// Silent leaves the server's requests without an answer.
 	Silent bool
+	// Lose says of each datagram, sent or received, whether it gets lost. It is called by one goroutine at a time.
+	Lose func() bool
 }
 
 // ErrTimeout says that what a call waited for did not come.
@@ -53,7 +56,8 @@ var ErrTimeout = errors.New("timed out")
 type Client struct {
 	o    Options
 	conn net.Conn
-	from string // tag of requests outside dialogs
+	udp  *datagrams // nil on streams
+	from string     // tag of requests outside dialogs
 
 	wmu sync.Mutex
 	w   *bufio.Writer
@@ -101,6 +105,15 @@ func Dial(o Options) *Client {
 	c.envid = uint64(start[0])<<24 | uint64(start[1])<<16 | uint64(start[2])<<8 | uint64(start[3]) + 1
 	_, c.domain, _ = strings.Cut(o.User, "@")
 	d := net.Dialer{Timeout: o.Timeout, Control: o.Control}
+	if o.UDP {
+		if c.udp, c.err = dialUDP(o); c.err == nil {
+			c.conn = c.udp.conn
+			go c.readDatagrams()
+			return c
+		}
+		c.err, c.closed = fmt.Errorf("%s: connect: %w", o.User, c.err), true
+		return c
+	}
 	if o.Local != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(o.Local)}
 	}
@@ -230,27 +243,33 @@ func (c *Client) read() {
 		for c.parked {
 			c.cond.Wait()
 		}
+		c.mu.Unlock()
 		if err != nil {
-			c.closed = true
-			if errors.Is(err, errFraming) {
-				c.failLocked("%w", err)
-			}
-			waiting := c.pending
-			c.pending = nil
-			c.cond.Broadcast()
-			c.mu.Unlock()
-			c.conn.Close() //nolint:errcheck // closed either way
-			for _, done := range waiting {
-				done(nil)
-			}
+			c.ended(err)
 			return
 		}
-		c.mu.Unlock()
 		if m.Status() != 0 {
 			c.answered(m)
 		} else {
 			c.request(m, r.Buffered() > 0)
 		}
+	}
+}
+
+// ended notes that nothing more will come.
+func (c *Client) ended(err error) {
+	c.mu.Lock()
+	c.closed = true
+	if errors.Is(err, errFraming) {
+		c.failLocked("%w", err)
+	}
+	waiting := c.pending
+	c.pending = nil
+	c.cond.Broadcast()
+	c.mu.Unlock()
+	c.conn.Close() //nolint:errcheck // closed either way
+	for _, done := range waiting {
+		done(nil)
 	}
 }
 
@@ -310,19 +329,20 @@ func (c *Client) request(m *Message, more bool) {
 // answer answers a request of the server. With more to come the bytes wait for company.
 func (c *Client) answer(m *Message, status int, reason string, more bool) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", status, reason)
-	for _, l := range m.Lines {
-		name, _, _ := strings.Cut(l, ":")
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "via", "from", "to", "call-id", "cseq":
-			b.WriteString(l + "\r\n")
-		}
-	}
+	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n%s", status, reason, echo(m))
 	b.WriteString("User-Agent: " + c.o.UserAgent + "\r\nContent-Length: 0\r\n\r\n")
+	if c.udp != nil {
+		c.udp.answer(m, b.Bytes())
+		return
+	}
 	c.write(b.Bytes(), !more)
 }
 
 func (c *Client) write(b []byte, flush bool) {
+	if c.udp != nil {
+		c.udp.send(b)
+		return
+	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	_, err := c.w.Write(b)
@@ -380,6 +400,9 @@ func (c *Client) Close() {
 	c.parked = false // its goroutine must end
 	c.cond.Broadcast()
 	c.mu.Unlock()
+	if c.udp != nil {
+		c.udp.close()
+	}
 	if c.conn != nil {
 		c.conn.Close() //nolint:errcheck // closed either way
 	}
@@ -423,9 +446,21 @@ func (c *Client) Do(r Request) *Message {
 	c.seq++
 	seq := c.seq
 	c.mu.Unlock()
-	head := "Via: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK" + token() + "\r\nFrom: <" + r.From + ">;tag=" + c.from + ";epid=" + c.o.Epid +
+	head := "From: <" + r.From + ">;tag=" + c.from + ";epid=" + c.o.Epid +
 		"\r\nTo: <" + r.To + ">\r\nCall-ID: " + r.CallID + "\r\n"
-	return c.exchange(r.Method, r.URI, head, r.CallID, seq, r.Headers, r.Body)
+	return c.exchange(r.Method, r.URI, c.via(true)+head, r.CallID, seq, r.Headers, r.Body)
+}
+
+// via returns the Via line of a request. Inside dialogs the open client leaves out the branch; over UDP nothing works
+// without it.
+func (c *Client) via(branch bool) string {
+	switch {
+	case c.udp != nil:
+		return "Via: SIP/2.0/UDP " + c.conn.LocalAddr().String() + ";branch=z9hG4bK" + token() + "\r\n"
+	case branch:
+		return "Via: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK" + token() + "\r\n"
+	}
+	return "Via: SIP/2.0/TCP 127.0.0.1:5060\r\n"
 }
 
 func (c *Client) exchange(method, target, head, callID string, seq uint32, headers []string, body []byte) *Message {
@@ -465,6 +500,10 @@ func (c *Client) start(method, target, head, callID string, seq uint32, headers 
 		c.pending[callID+" "+cseq] = then
 	}
 	c.mu.Unlock()
+	if c.udp != nil {
+		c.udp.request(method, callID, cseq, b.Bytes())
+		return
+	}
 	c.write(b.Bytes(), true)
 }
 

@@ -1,28 +1,36 @@
 // Package admin is the HTTPS JSON API that administrators use, and the command line with them. Every change is a
 // command of the rules with the administrator as its principal: same path, same record as anybody's.
 //
-// openapi.yaml describes the routes. Errors are problem details (RFC 9457) with the code of the refusal.
+// Every route declares the right that it needs (package projections/chat/roles), its parameters, and what goes in and
+// out; openapi.yaml is made from that. Errors are problem details (RFC 9457) with the code of the refusal, the rule that
+// was broken and the principal that it is about.
+//
+// What an administrator reads that is not his own (messages, events, an export) is an event before he gets it. A change
+// is answered when every node that lives shows it, or when the time for that is over: then the answer names the others.
 package admin
 
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
+	"slices"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/history"
 	"parley/webfront/dump"
+	"parley/webfront/objects"
 )
 
 // Prefix of every path.
 const Prefix = "/api/v1"
 
-// maxBody bounds the body of a request, in bytes. A list of 10,000 principals fits.
+// maxBody bounds the body of a request, in bytes, where the route does not say otherwise. A list of 10,000 principals
+// fits.
 const maxBody = 1 << 20
 
 // Attribute keys of the package's log lines.
@@ -40,8 +48,12 @@ type Pool interface {
 	Submit(ctx context.Context, r chat.Request) (chat.Outcome, error)
 	// State is the newest snapshot of this node.
 	State() *chat.State
+	// Scratch is a copy of it that belongs to the caller, who may fold into it.
+	Scratch() *chat.State
 	// Node is this node now.
 	Node() NodeStatus
+	// Await returns when this node shows the event at an offset, or with ctx.
+	Await(ctx context.Context, at event.Offset) error
 	// Members are the nodes of the pool as this node knows them.
 	Members() []Member
 	// Add, Remove, Promote and Transfer change the membership. On a node that does not lead they return
@@ -76,23 +88,23 @@ type Member struct {
 // NodeStatus is one node: a line of `pool status --json`.
 type NodeStatus struct {
 	Node      event.NodeID `json:"node"`
-	State     string       `json:"state"`     // leader, voter, standby, down
-	Applied   event.Offset `json:"applied"`   // event offset that the node's room state has reached
-	Committed event.Offset `json:"committed"` // event offset of the node's committed mark
-	Lag       event.Offset `json:"lag"`       // events that it has still to apply
+	State     string       `json:"state" doc:"leader, voter, standby, down"`
+	Applied   event.Offset `json:"applied" doc:"event offset that the node's room state has reached"`
+	Committed event.Offset `json:"committed" doc:"event offset of the node's committed mark"`
+	Lag       event.Offset `json:"lag" doc:"events that it has still to apply"`
 	Version   string       `json:"version"`
-	Sessions  int          `json:"sessions"` // room sessions that it serves
+	Sessions  int          `json:"sessions" doc:"room sessions that it serves"`
 }
 
 // FeedStatus is a compliance feed: a line of `feed list --json`.
 type FeedStatus struct {
 	Feed             string       `json:"feed"`
 	Adapter          string       `json:"adapter"`
-	State            string       `json:"state"` // running, waiting, failing, paused
+	State            string       `json:"state" doc:"running, waiting, failing, paused"`
 	Owner            event.NodeID `json:"owner"`
 	Epoch            uint64       `json:"epoch"`
-	Offset           event.Offset `json:"offset"`  // of the last receipt
-	Backlog          uint64       `json:"backlog"` // events after it
+	Offset           event.Offset `json:"offset" doc:"of the last receipt"`
+	Backlog          uint64       `json:"backlog" doc:"events after it"`
 	OldestAgeSeconds float64      `json:"oldest_age_seconds"`
 	LastError        string       `json:"last_error"`
 }
@@ -102,13 +114,14 @@ type ProjectionStatus struct {
 	Projection string       `json:"projection"`
 	Node       event.NodeID `json:"node"`
 	Version    int          `json:"version"`
-	State      string       `json:"state"` // running, rebuilding, stopped
+	State      string       `json:"state" doc:"running, rebuilding, stopped"`
 	Offset     event.Offset `json:"offset"`
 	Lag        event.Offset `json:"lag"`
 	LastError  string       `json:"last_error"`
 }
 
-// Credential is an administrator who may use the API.
+// Credential is an administrator who may use the API because the node's configuration says so. He may do everything,
+// unless the pool gave him roles.
 type Credential struct {
 	Name   string
 	SHA256 string // of the token, in hex
@@ -123,8 +136,11 @@ type Options struct {
 	Logger      *slog.Logger
 	Now         func() event.Time
 	NewID       func() string // fresh lower-case GUID
-	// Remote asks another node for its status; see Peers. nil: nodes other than this one have no figures.
-	Remote func(ctx context.Context, m Member) (NodeStatus, error)
+	// History returns the messages of a room with first <= id <= last, those of every event that State shows included.
+	History func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error)
+	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Peers. nil: nodes
+	// other than this one have no figures and confirm nothing.
+	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
 	// DigestMD5 keeps the MD5 form of passwords too.
 	DigestMD5 bool
 }
@@ -132,21 +148,29 @@ type Options struct {
 // API is the handler.
 type API struct {
 	Options
-	mux    *http.ServeMux
-	tokens map[[sha256.Size]byte]string // hash of the token to the name
+	mux         *http.ServeMux
+	table       []route
+	env         objects.Env
+	credentials map[[sha256.Size]byte]string // hash of the token to the name
+	confirm     time.Duration                // how long other nodes may take to show a change
 }
+
+// confirmWithin is how long a change waits for the other nodes. A node that lives follows in milliseconds.
+const confirmWithin = 5 * time.Second
 
 // New returns the API. It serves paths below Prefix.
 func New(o Options) (*API, error) {
-	a := &API{Options: o, mux: http.NewServeMux(), tokens: map[[sha256.Size]byte]string{}}
+	a := &API{Options: o, mux: http.NewServeMux(), credentials: map[[sha256.Size]byte]string{}, confirm: confirmWithin}
 	for _, c := range o.Credentials {
 		b, err := hex.DecodeString(c.SHA256)
 		if err != nil || len(b) != sha256.Size {
 			return nil, fmt.Errorf("credential of %s: not a SHA-256 in hex", c.Name)
 		}
-		a.tokens[[sha256.Size]byte(b)] = c.Name
+		a.credentials[[sha256.Size]byte(b)] = c.Name
 	}
-	for _, r := range a.routes() {
+	a.env = objects.Env{History: o.History, DigestMD5: o.DigestMD5}
+	a.table = a.routes()
+	for _, r := range a.table {
 		a.mux.Handle(r.method+" "+Prefix+r.path, a.guard(r))
 	}
 	a.mux.HandleFunc(Prefix+"/", func(w http.ResponseWriter, r *http.Request) {
@@ -155,92 +179,13 @@ func New(o Options) (*API, error) {
 	return a, nil
 }
 
-// route is one row of the route table.
-type route struct {
-	method, path string
-	// nodes: another node of the pool may ask too, with its certificate. All other routes are for administrators.
-	nodes  bool
-	handle func(w http.ResponseWriter, r *http.Request) error
-}
-
+// routes is the whole table.
 func (a *API) routes() []route {
-	return []route{
-		{"GET", "/openapi.yaml", false, a.getOpenAPI},
-		{"GET", "/node", true, a.getNode},
-		{"GET", "/pool", false, a.getPool},
-		{"GET", "/status", false, a.getStatus},
-		{"POST", "/members", false, a.addMember},
-		{"DELETE", "/members/{member}", false, a.removeMember},
-		{"POST", "/members/{member}/promote", false, a.promoteMember},
-		{"POST", "/leader", false, a.transfer},
-		{"GET", "/rooms", false, a.listRooms},
-		{"POST", "/rooms", false, a.newRoom},
-		{"GET", "/rooms/{room}", false, a.getRoom},
-		{"PATCH", "/rooms/{room}", false, a.setRoom},
-		{"DELETE", "/rooms/{room}", false, a.removeRoom},
-		{"GET", "/categories", false, a.listCategories},
-		{"POST", "/categories", false, a.newCategory},
-		{"GET", "/categories/{category}", false, a.getCategory},
-		{"PATCH", "/categories/{category}", false, a.setCategory},
-		{"DELETE", "/categories/{category}", false, a.removeCategory},
-		{"GET", "/users", false, a.listUsers},
-		{"POST", "/users", false, a.newUser},
-		{"GET", "/users/{user}", false, a.getUser},
-		{"PATCH", "/users/{user}", false, a.setUser},
-		{"DELETE", "/users/{user}", false, a.removeUser},
-		{"GET", "/feeds", false, a.listFeeds},
-		{"GET", "/projections", false, a.listProjections},
-		{"GET", "/log/events", false, a.logEvents},
-		{"GET", "/log/verify", false, a.logVerify},
-	}
+	return slices.Concat(a.poolRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
+		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
+		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
+		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.dataRoutes())
 }
 
 // ServeHTTP serves a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
-
-// nameKey is the context key of the administrator's name.
-type nameKey struct{}
-
-// guard lets in whom the route is for, and turns errors into problems.
-func (a *API) guard(rt route) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		name, ok := a.authenticate(r)
-		// A verified certificate is one of the pool's own authority, which makes them for nodes only.
-		node := rt.nodes && r.TLS != nil && len(r.TLS.VerifiedChains) > 0
-		if !ok && !node {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="parley"`)
-			writeProblem(w, chat.Refuse(CodeUnauthenticated, "no credential, or one that is not known; send Authorization: Bearer TOKEN"))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		r = r.WithContext(context.WithValue(r.Context(), nameKey{}, name))
-		if err := rt.handle(w, r); err != nil {
-			writeProblem(w, err)
-		}
-	})
-}
-
-// authenticate returns the name of the administrator whose token the request carries. Hashes are compared, and in
-// constant time, so that time tells nothing about a token.
-func (a *API) authenticate(r *http.Request) (string, bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", false
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	name, found := "", false
-	for hash, n := range a.tokens {
-		if subtle.ConstantTimeCompare(hash[:], sum[:]) == 1 {
-			name, found = n, true
-		}
-	}
-	return name, found
-}
-
-// adminOf returns the principal of the administrator who asks.
-func adminOf(r *http.Request) event.Principal {
-	name, _ := r.Context().Value(nameKey{}).(string)
-	return event.Principal("admin:" + name)
-}

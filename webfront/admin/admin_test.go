@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 	"parley/projections/chat"
 	"parley/webfront/admin"
 	"parley/webfront/admin/admintest"
+	"parley/webfront/objects"
 )
 
 const token = "parley_test-token"
@@ -37,7 +39,7 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*admin.Options)) *fixture {
 	t.Helper()
 	p := admintest.New(t, "")
-	o := admin.Options{Pool: p, Log: p.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: p.Now, NewID: p.NewID,
+	o := admin.Options{Pool: p, Log: p.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: p.Now, NewID: p.NewID, History: p.History,
 		DigestMD5: true, Credentials: []admin.Credential{{Name: "boss", SHA256: hashOf(token)}}}
 	for _, c := range change {
 		c(&o)
@@ -62,7 +64,29 @@ func (f *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	}
 	w := httptest.NewRecorder()
 	f.api.ServeHTTP(w, r)
+	f.asDeclared(r, w)
 	return w
+}
+
+// asDeclared asks that a successful answer has the form that its route declares.
+func (f *fixture) asDeclared(r *http.Request, w *httptest.ResponseRecorder) {
+	f.t.Helper()
+	if w.Code >= 300 || r.URL.Query().Has("what_if") {
+		return
+	}
+	for _, rt := range admin.Routes(f.api) {
+		if rt.Method != r.Method || r.Pattern != rt.Method+" "+admin.Prefix+rt.Path || rt.Out == nil || rt.Lines {
+			continue
+		}
+		if w.Code != rt.Status {
+			f.t.Errorf("%s %s: answered with %d, declared is %d", r.Method, r.URL, w.Code, rt.Status)
+		}
+		d := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
+		d.DisallowUnknownFields()
+		if err := d.Decode(reflect.New(reflect.TypeOf(rt.Out)).Interface()); err != nil && !strings.Contains(w.Body.String(), `"removed":true`) {
+			f.t.Errorf("%s %s: %v in %s", r.Method, r.URL, err, w.Body)
+		}
+	}
 }
 
 // want sends a request and asks for a status; the answer is decoded into a T.
@@ -107,9 +131,9 @@ func (f *fixture) last() event.Envelope {
 func (f *fixture) town() {
 	f.t.Helper()
 	for _, u := range []string{"alice", "bob", "carol"} {
-		want[admin.User](f, 201, "POST", "/users", `{"user":"`+u+`","password":"parley"}`)
+		want[objects.User](f, 201, "POST", "/users", `{"user":"`+u+`","password":"parley"}`)
 	}
-	want[admin.Category](f, 201, "POST", "/categories", `{"name":"General","allowed_members":{"set":["*"]}}`)
+	want[objects.Category](f, 201, "POST", "/categories", `{"name":"General","allowed_members":{"set":["*"]}}`)
 }
 
 func TestAuthentication(t *testing.T) {
@@ -132,16 +156,15 @@ func TestRoutesArePrivate(t *testing.T) {
 	f := newFixture(t)
 	node := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
 	for _, rt := range admin.Routes(f.api) {
-		method, path, _ := strings.Cut(rt, " ")
-		path = strings.NewReplacer("{room}", "x", "{category}", "x", "{user}", "x", "{member}", "n1").Replace(path)
+		method, path := rt.Method, admin.Prefix+pathParam.ReplaceAllString(rt.Path, "n1")
 		for name, state := range map[string]*tls.ConnectionState{"nobody": nil, "unverified": {PeerCertificates: []*x509.Certificate{{}}}, "node": node} {
 			r := httptest.NewRequest(method, path, nil)
 			r.TLS = state
 			w := httptest.NewRecorder()
 			f.api.ServeHTTP(w, r)
-			allowed := name == "node" && rt == "GET "+admin.Prefix+"/node"
+			allowed := name == "node" && rt.Path == "/node"
 			if (w.Code != 401) != allowed {
-				t.Errorf("%s as %s: %d", rt, name, w.Code)
+				t.Errorf("%s %s as %s: %d", rt.Method, rt.Path, name, w.Code)
 			}
 		}
 	}
@@ -150,7 +173,7 @@ func TestRoutesArePrivate(t *testing.T) {
 func TestRooms(t *testing.T) {
 	f := newFixture(t)
 	f.town()
-	r := want[admin.Room](f, 201, "POST", "/rooms", `{"name":"Ops","category":"general","description":"d",
+	r := want[objects.Room](f, 201, "POST", "/rooms", `{"name":"Ops","category":"general","description":"d",
 		"members":{"add":["alice","sip:BOB@contoso.test"]},"managers":{"set":["alice@contoso.test"]}}`)
 	if r.Privacy != "closed" || r.Type != "normal" || r.Invitations != "inherit" || r.Category != "General" ||
 		fmt.Sprint(r.Members, r.Managers, r.Presenters) != "[sip:alice@contoso.test sip:bob@contoso.test] [sip:alice@contoso.test] []" {
@@ -160,19 +183,19 @@ func TestRooms(t *testing.T) {
 		t.Errorf("in the log: %+v", e)
 	}
 	for _, id := range []string{"Ops", "ops", string(r.ID), strings.ToUpper(string(r.ID)), "ma-chan:%2F%2Fcontoso.test%2F" + string(r.ID)} {
-		if got := want[admin.Room](f, 200, "GET", "/rooms/"+id, ""); got.ID != r.ID {
+		if got := want[objects.Room](f, 200, "GET", "/rooms/"+id, ""); got.ID != r.ID {
 			t.Errorf("GET %s: %+v", id, got)
 		}
 	}
 	f.refused(404, chat.CodeNotFound, "GET", "/rooms/ma-chan:%2F%2Felsewhere.test%2F"+string(r.ID), "")
 	f.refused(404, chat.CodeNotFound, "GET", "/rooms/nowhere", "")
 
-	r = want[admin.Room](f, 200, "PATCH", "/rooms/Ops", `{"members":{"add":["carol"],"remove":["bob"]},"privacy":"Secret"}`)
+	r = want[objects.Room](f, 200, "PATCH", "/rooms/Ops", `{"members":{"add":["carol"],"remove":["bob"]},"privacy":"Secret"}`)
 	if fmt.Sprint(r.Members, r.Managers) != "[sip:alice@contoso.test sip:carol@contoso.test] [sip:alice@contoso.test]" ||
 		r.Privacy != "secret" || r.Description != "d" {
 		t.Errorf("changed: %+v", r)
 	}
-	r = want[admin.Room](f, 200, "PATCH", "/rooms/Ops", `{"managers":{"set":[]}}`)
+	r = want[objects.Room](f, 200, "PATCH", "/rooms/Ops", `{"managers":{"set":[]}}`)
 	if len(r.Managers) != 0 || len(r.Members) != 2 {
 		t.Errorf("managers emptied: %+v", r)
 	}
@@ -198,14 +221,14 @@ func TestRooms(t *testing.T) {
 func TestRoomFilters(t *testing.T) {
 	f := newFixture(t)
 	f.town()
-	clock := f.pool.Must(t, chat.Origin{By: "admin:root", Trusted: true}, &chat.CreateAddIn{Info: event.AddInInfo{Name: "clock", URL: "https://clock.contoso.test/"}}).Result.AddIn
-	want[admin.Category](f, 201, "POST", "/categories", `{"name":"Other","allowed_members":{"add":["domain:contoso.test"]}}`)
+	want[objects.Category](f, 201, "POST", "/categories", `{"name":"Other","allowed_members":{"add":["domain:contoso.test"]}}`)
+	want[objects.AddIn](f, 201, "POST", "/add-ins", `{"name":"Clock","url":"https://clock.test/"}`)
 	for _, b := range []string{
 		`{"name":"Lobby","category":"General","privacy":"open","description":"green chairs"}`,
 		`{"name":"Green Room","category":"Other","type":"auditorium","members":{"add":["bob"]}}`,
-		`{"name":"Attic","category":"General","disabled":true,"managers":{"add":["alice"]},"invitations":"false","add_in":"` + string(clock) + `"}`,
+		`{"name":"Attic","category":"General","disabled":true,"managers":{"add":["alice"]},"invitations":"false","add_in":"Clock"}`,
 	} {
-		want[admin.Room](f, 201, "POST", "/rooms", b)
+		want[objects.Room](f, 201, "POST", "/rooms", b)
 	}
 	for q, names := range map[string]string{
 		"":                                      "Attic,Green Room,Lobby",
@@ -220,12 +243,12 @@ func TestRoomFilters(t *testing.T) {
 		"?member=bob":                                  "Green Room",
 		"?manager=alice@contoso.test":                  "Attic",
 		"?invitations=false":                           "Attic",
-		"?add_in=" + string(clock):                     "Attic",
+		"?add_in=clock":                                "Attic",
 		"?result_size=2":                               "Attic,Green Room",
 		"?result_size=0":                               "",
 	} {
 		var got []string
-		for _, r := range want[[]admin.Room](f, 200, "GET", "/rooms"+q, "") {
+		for _, r := range want[[]objects.Room](f, 200, "GET", "/rooms"+q, "") {
 			got = append(got, r.Name)
 		}
 		if strings.Join(got, ",") != names {
@@ -239,27 +262,30 @@ func TestRoomFilters(t *testing.T) {
 
 func TestCategories(t *testing.T) {
 	f := newFixture(t)
-	c := want[admin.Category](f, 201, "POST", "/categories", `{"name":"A"}`)
+	for _, u := range []string{"alice", "bob"} {
+		want[objects.User](f, 201, "POST", "/users", `{"user":"`+u+`"}`)
+	}
+	c := want[objects.Category](f, 201, "POST", "/categories", `{"name":"A"}`)
 	if c.Invitations || c.FileUpload || !c.ChatHistory || len(c.AllowedMembers) != 0 || c.AllowedMembers == nil {
 		t.Errorf("defaults: %+v", c)
 	}
-	c = want[admin.Category](f, 200, "PATCH", "/categories/a", `{"name":"B","file_upload":true,"chat_history":false,
+	c = want[objects.Category](f, 200, "PATCH", "/categories/a", `{"name":"B","file_upload":true,"chat_history":false,
 		"allowed_members":{"add":["*","domain:contoso.test"]},"denied_members":{"set":["bob"]},"creators":{"add":["alice"]}}`)
 	if c.Category != "B" || !c.FileUpload || c.ChatHistory ||
 		fmt.Sprint(c.AllowedMembers, c.DeniedMembers, c.Creators) != "[* domain:contoso.test] [sip:bob@contoso.test] [sip:alice@contoso.test]" {
 		t.Errorf("changed: %+v", c)
 	}
-	if got := want[admin.Category](f, 200, "GET", `/categories/pool.contoso.test%5CB`, ""); got.ID != c.ID {
+	if got := want[objects.Category](f, 200, "GET", `/categories/pool.contoso.test%5CB`, ""); got.ID != c.ID {
 		t.Errorf("by the product's identity: %+v", got)
 	}
-	if all := want[[]admin.Category](f, 200, "GET", "/categories", ""); len(all) != 1 || all[0].ID != c.ID {
+	if all := want[[]objects.Category](f, 200, "GET", "/categories", ""); len(all) != 1 || all[0].ID != c.ID {
 		t.Errorf("all: %+v", all)
 	}
 }
 
 func TestUsers(t *testing.T) {
 	f := newFixture(t)
-	u := want[admin.User](f, 201, "POST", "/users", `{"user":"sip:Alice@contoso.test","password":"parley","email":"a@x"}`)
+	u := want[objects.User](f, 201, "POST", "/users", `{"user":"sip:Alice@contoso.test","password":"parley","email":"a@x"}`)
 	if u.User != "sip:alice@contoso.test" || !u.EnablePersistentChat || !u.PasswordSet || u.DisplayName != "alice" || u.Email != "a@x" {
 		t.Errorf("new: %+v", u)
 	}
@@ -269,12 +295,12 @@ func TestUsers(t *testing.T) {
 		t.Errorf("HA1 %x", got.Secret.HA1MD5)
 	}
 	before := got.Secret
-	u = want[admin.User](f, 200, "PATCH", "/users/alice", `{"enable_persistent_chat":false,"display_name":"A."}`)
+	u = want[objects.User](f, 200, "PATCH", "/users/alice", `{"enable_persistent_chat":false,"display_name":"A."}`)
 	got, _ = f.pool.State().User("sip:alice@contoso.test")
 	if u.EnablePersistentChat || u.DisplayName != "A." || !bytes.Equal(got.Secret.HA1SHA256, before.HA1SHA256) {
 		t.Errorf("changed: %+v", u)
 	}
-	want[admin.User](f, 200, "PATCH", "/users/alice", `{"password":"other"}`)
+	want[objects.User](f, 200, "PATCH", "/users/alice", `{"password":"other"}`)
 	if got, _ = f.pool.State().User("sip:alice@contoso.test"); bytes.Equal(got.Secret.HA1SHA256, before.HA1SHA256) {
 		t.Error("the password did not change")
 	}
@@ -284,12 +310,12 @@ func TestUsers(t *testing.T) {
 	f.refused(409, chat.CodeConflict, "POST", "/users", `{"user":"alice"}`)
 	f.refused(400, chat.CodeInvalid, "PATCH", "/users/alice", `{"user":"bob"}`)
 	f.refused(404, chat.CodeNotFound, "PATCH", "/users/bob", `{"email":"b"}`)
-	want[admin.User](f, 201, "POST", "/users", `{"user":"bob"}`)
-	if us := want[[]admin.User](f, 200, "GET", "/users?filter=bob", ""); len(us) != 1 || us[0].PasswordSet {
+	want[objects.User](f, 201, "POST", "/users", `{"user":"bob"}`)
+	if us := want[[]objects.User](f, 200, "GET", "/users?filter=bob", ""); len(us) != 1 || us[0].PasswordSet {
 		t.Errorf("filtered: %+v", us)
 	}
 	want[admin.Removed](f, 200, "DELETE", "/users/bob", "")
-	if us := want[[]admin.User](f, 200, "GET", "/users", ""); len(us) != 1 {
+	if us := want[[]objects.User](f, 200, "GET", "/users", ""); len(us) != 1 {
 		t.Errorf("after removal: %+v", us)
 	}
 	// Whoever may read everything the API shows learns no secret.
@@ -349,8 +375,8 @@ func TestIdempotency(t *testing.T) {
 	// The key of something else does not swallow a request, and no key means a new request.
 	f.refused(404, chat.CodeNotFound, "DELETE", "/rooms/Z", "", admin.KeyHeader, "k-DELETE/rooms/Y")
 	f.refused(404, chat.CodeNotFound, "DELETE", "/rooms/Y", "")
-	want[admin.Category](f, 201, "POST", "/categories", `{"name":"P"}`, admin.KeyHeader, "same")
-	want[admin.Category](f, 201, "POST", "/categories", `{"name":"Q"}`, admin.KeyHeader, "same")
+	want[objects.Category](f, 201, "POST", "/categories", `{"name":"P"}`, admin.KeyHeader, "same")
+	want[objects.Category](f, 201, "POST", "/categories", `{"name":"Q"}`, admin.KeyHeader, "same")
 	f.refused(400, chat.CodeInvalid, "POST", "/categories", `{"name":"R"}`, admin.KeyHeader, strings.Repeat("k", 256))
 }
 
@@ -358,7 +384,7 @@ func TestIdempotency(t *testing.T) {
 func TestConcurrentChange(t *testing.T) {
 	f := newFixture(t)
 	f.town()
-	r := want[admin.Room](f, 201, "POST", "/rooms", `{"name":"X","category":"General"}`)
+	r := want[objects.Room](f, 201, "POST", "/rooms", `{"name":"X","category":"General"}`)
 	submitted := 0
 	f.pool.BeforeSubmit = func(req chat.Request) error {
 		if submitted++; submitted == 1 {
@@ -369,7 +395,7 @@ func TestConcurrentChange(t *testing.T) {
 		}
 		return nil
 	}
-	r = want[admin.Room](f, 200, "PATCH", "/rooms/X", `{"members":{"add":["alice"]}}`)
+	r = want[objects.Room](f, 200, "PATCH", "/rooms/X", `{"members":{"add":["alice"]}}`)
 	if r.Description != "changed meanwhile" || len(r.Members) != 2 || submitted != 2 {
 		t.Errorf("after %d tries: %+v", submitted, r)
 	}
@@ -392,7 +418,16 @@ func TestUnknownPath(t *testing.T) {
 		t.Errorf("PUT /rooms: %d", w.Code)
 	}
 	w := f.do("GET", "/openapi.yaml", "")
-	if b, _ := io.ReadAll(w.Body); w.Code != http.StatusOK || !bytes.HasPrefix(b, []byte("openapi: 3.1")) {
+	if b, _ := io.ReadAll(w.Body); w.Code != http.StatusOK || !bytes.HasPrefix(b, []byte("components:")) || !bytes.Contains(b, []byte("openapi: 3.1.0")) {
 		t.Errorf("openapi: %d %.40s", w.Code, b)
 	}
+}
+
+// problemIn reads the problem of an answer.
+func problemIn(t *testing.T, w *httptest.ResponseRecorder) (p admin.Problem) {
+	t.Helper()
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%v in %s", err, w.Body)
+	}
+	return p
 }

@@ -3,10 +3,13 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"parley/log/event"
@@ -21,129 +24,145 @@ const KeyHeader = "Idempotency-Key"
 // maxKey bounds the key, in bytes.
 const maxKey = 255
 
-// ListChange changes a list of principals as the product's list parameters do: Set replaces it, Add and Remove change
-// what is there. A name without "@" is a user of the pool's domain; "domain:NAME" is everyone of a domain, "*" is everyone.
-type ListChange struct {
-	Add    []string  `json:"add,omitempty"`
-	Remove []string  `json:"remove,omitempty"`
-	Set    *[]string `json:"set,omitempty"` // an empty list empties it
-}
+// UnconfirmedHeader names the nodes that had not shown a change when it was answered, and why. It is not there when all
+// have.
+const UnconfirmedHeader = "Parley-Unconfirmed"
 
-// apply returns the changed list, sorted, each principal once.
-func (c *ListChange) apply(old []event.Principal, domain string) ([]event.Principal, error) {
-	if c == nil {
-		return old, nil
-	}
-	set := map[event.Principal]bool{}
-	if c.Set == nil {
-		for _, p := range old {
-			set[p] = true
-		}
-	} else if err := each(*c.Set, domain, func(p event.Principal) { set[p] = true }); err != nil {
-		return nil, err
-	}
-	if err := each(c.Add, domain, func(p event.Principal) { set[p] = true }); err != nil {
-		return nil, err
-	}
-	if err := each(c.Remove, domain, func(p event.Principal) { delete(set, p) }); err != nil {
-		return nil, err
-	}
-	out := make([]event.Principal, 0, len(set))
-	for p := range set {
-		out = append(out, p)
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-func each(names []string, domain string, visit func(event.Principal)) error {
-	for _, n := range names {
-		p, err := principal(n, domain)
-		if err != nil {
-			return err
-		}
-		visit(p)
-	}
-	return nil
-}
-
-// principal reads a principal as people write it.
-func principal(name, domain string) (event.Principal, error) {
-	name = strings.TrimSpace(name)
-	if name == string(chat.Everyone) {
-		return chat.Everyone, nil
-	}
-	if d, ok := strings.CutPrefix(strings.ToLower(name), "domain:"); ok && d != "" { // everyone of a domain
-		return event.Principal("domain:" + d), nil
-	}
-	if name != "" && !strings.Contains(name, "@") {
-		name += "@" + domain
-	}
-	p := event.UserPrincipal(name)
-	user, host, ok := strings.Cut(p.Address(), "@")
-	if !ok || user == "" || host == "" || strings.ContainsAny(p.Address(), " \t\r\n<>\"") || strings.Contains(host, "@") {
-		return "", chat.Refuse(chat.CodeInvalid, "%q is not a SIP address; use sip:NAME@DOMAIN", name)
-	}
-	return p, nil
-}
-
-// origin makes the origin of a command. The command's id comes from the client's key and everything the request
-// says, so that a key that is used again by mistake for something else does not swallow that.
-func (a *API) origin(r *http.Request, body []byte) (chat.Origin, error) {
-	o := chat.Origin{By: adminOf(r), Node: a.Options.Node, Trusted: true}
-	key := r.Header.Get(KeyHeader)
-	if len(key) > maxKey {
-		return o, chat.Refuse(chat.CodeInvalid, "%s is longer than %d bytes", KeyHeader, maxKey)
-	}
-	if key == "" {
-		key = a.NewID()
-	}
+// originOf makes the origin of a command whose identity comes from words that say which command it is.
+func (a *API) originOf(c caller, words ...string) chat.Origin {
+	o := chat.Origin{By: c.who, Roles: c.roles, Node: a.Options.Node, Trusted: true}
 	h := sha256.New()
-	for _, part := range []string{"admin api", string(o.By), key, r.Method, r.URL.Path, string(body)} {
+	for _, part := range append([]string{"admin api", string(o.By)}, words...) {
 		sum := sha256.Sum256([]byte(part))
 		h.Write(sum[:])
 	}
 	o.ID = event.CommandID(h.Sum(nil)[:len(o.ID)])
-	return o, nil
+	return o
+}
+
+// origin makes the origin of the command that a request leads to. Its identity comes from the client's key and
+// everything the request says, so that a key that is used again by mistake for something else does not swallow that.
+func (a *API) origin(r *http.Request, body []byte) (chat.Origin, error) {
+	key := r.Header.Get(KeyHeader)
+	if len(key) > maxKey {
+		return chat.Origin{}, chat.Refuse(chat.CodeInvalid, "%s is longer than %d bytes", KeyHeader, maxKey)
+	}
+	if key == "" {
+		key = a.NewID()
+	}
+	return a.originOf(callerOf(r), key, r.Method, r.URL.Path, string(body)), nil
+}
+
+// part returns the origin of one of several commands that a request leads to.
+func part(o chat.Origin, i int) chat.Origin {
+	sum := sha256.Sum256(fmt.Appendf(o.ID[:], "part %d", i))
+	copy(o.ID[:], sum[:])
+	return o
+}
+
+// body reads the body of a change and makes its origin.
+func body[T any](a *API, r *http.Request) (*T, chat.Origin, error) {
+	v := new(T)
+	if err := readJSON(r, v); err != nil {
+		return nil, chat.Origin{}, err
+	}
+	b, err := json.Marshal(v) // the same request has the same bytes here, however it was spelt
+	if err != nil {
+		return nil, chat.Origin{}, err
+	}
+	o, err := a.origin(r, b)
+	return v, o, err
 }
 
 // WhatIf is the answer to a change that was only asked about.
 type WhatIf struct {
 	WhatIf bool           `json:"what_if"`
-	Events []dump.RawLine `json:"events"` // what would be written; empty: nothing would change
+	Events []dump.RawLine `json:"events" doc:"what would be written; empty: nothing would change"`
 }
+
+func asksWhatIf(r *http.Request) bool { return r.URL.Query().Get(whatIf.Name) == "true" }
 
 // submit decides (what_if=true) or commits a command. done writes the answer after a commit.
 func (a *API) submit(w http.ResponseWriter, r *http.Request, o chat.Origin, c chat.Command, done func(chat.Outcome) error) error {
 	req := chat.Request{Origin: o, Command: c}
-	if r.URL.Query().Get("what_if") == "true" {
-		s := a.Pool.State()
-		d, err := chat.Decide(s, req, chat.Env{At: a.Now(), NewID: a.NewID})
-		if err != nil {
-			return err
-		}
-		out := WhatIf{WhatIf: true, Events: []dump.RawLine{}}
-		for i := range d.Events {
-			out.Events = append(out.Events, dump.DraftLine(&d.Events[i], s.Domain()))
-		}
-		return writeJSON(w, http.StatusOK, out)
+	if asksWhatIf(r) {
+		return a.foresee(w, req)
 	}
 	res, err := a.Pool.Submit(r.Context(), req)
 	if err != nil {
 		return err
 	}
+	a.confirmed(r.Context(), w, res.Offset)
 	return done(res)
 }
 
+// foresee answers what a command would lead to.
+func (a *API) foresee(w http.ResponseWriter, reqs ...chat.Request) error {
+	out := WhatIf{WhatIf: true, Events: []dump.RawLine{}}
+	s := a.Pool.State()
+	for _, req := range reqs {
+		d, err := chat.Decide(s, req, chat.Env{At: a.Now(), NewID: a.NewID})
+		if err != nil {
+			return err
+		}
+		for i := range d.Events {
+			out.Events = append(out.Events, dump.DraftLine(&d.Events[i], s.Domain()))
+		}
+	}
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// confirmed waits until every other node that lives shows the event at an offset, so that a right that was taken away is
+// gone everywhere when the administrator reads that it is. A node that does not answer cannot hold him up: after a.confirm
+// the answer goes out with its name in a header. The change itself is committed, and such a node will follow.
+func (a *API) confirmed(ctx context.Context, w http.ResponseWriter, at event.Offset) {
+	if at == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.confirm)
+	defer cancel()
+	members := a.Pool.Members()
+	missing := make([]string, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		switch {
+		case m.ID == a.Options.Node:
+		case m.State == StateDown:
+			missing[i] = fmt.Sprintf("%s (down)", m.ID)
+		case a.Remote == nil || m.HTTPS == "":
+			missing[i] = fmt.Sprintf("%s (%s does not know where to ask it)", m.ID, a.Options.Node)
+		default:
+			wg.Go(func() {
+				st, err := a.Remote(ctx, m, at)
+				switch {
+				case ctx.Err() != nil:
+					missing[i] = fmt.Sprintf("%s (not within %v)", m.ID, a.confirm)
+				case err != nil:
+					missing[i] = fmt.Sprintf("%s (no answer)", m.ID)
+				case st.Applied < at:
+					missing[i] = fmt.Sprintf("%s (is at event %d)", m.ID, st.Applied)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	missing = slices.DeleteFunc(missing, func(s string) bool { return s == "" })
+	if len(missing) > 0 {
+		w.Header().Set(UnconfirmedHeader, strings.Join(missing, ", "))
+	}
+}
+
+// nothing is a command that does nothing by itself, for asking whether a command identity is known.
+var nothing = &chat.RemoveRoom{}
+
 // replay answers a request that names something by a name that is no longer there. If the request itself took that
 // name away (a removal, a renaming), and is here again, then the command's identity is known, which is looked up
-// before anything else: it took effect. c names nothing, so it cannot do harm if the identity is not known.
-// It returns the last event of the command, or notFound.
-func (a *API) replay(r *http.Request, o chat.Origin, c chat.Command, notFound error) (event.Envelope, error) {
+// before anything else: it took effect. It returns the last event of the command, or notFound.
+func (a *API) replay(r *http.Request, o chat.Origin, notFound error) (event.Envelope, error) {
 	if r.Header.Get(KeyHeader) == "" || !errors.Is(notFound, chat.ErrNotFound) {
 		return event.Envelope{}, notFound
 	}
-	out, err := a.Pool.Submit(r.Context(), chat.Request{Origin: o, Command: c})
+	out, err := a.Pool.Submit(r.Context(), chat.Request{Origin: o, Command: nothing})
 	if err != nil && chat.AsRefusal(err).Code == chat.CodeUnavailable {
 		return event.Envelope{}, err
 	}

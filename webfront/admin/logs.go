@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/roles"
 	"parley/webfront/dump"
 )
 
@@ -53,6 +55,16 @@ func (s *stream) line(b []byte) error {
 	return s.buf.WriteByte('\n')
 }
 
+// add writes an object; what it writes may stay in the buffer until there is more.
+func (s *stream) add(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.line(b)
+}
+
+// object writes an object that is seen at once.
 func (s *stream) object(v any) error {
 	s.begin()
 	encode(s.buf, v)
@@ -91,6 +103,19 @@ func offsetOf(q url.Values, name string) (event.Offset, error) {
 	return event.Offset(n), nil
 }
 
+func (a *API) logRoutes() []route {
+	from := param{Name: "from", Kind: "integer", Doc: "first event offset"}
+	to := param{Name: "to", Kind: "integer", Doc: "last event offset"}
+	return []route{
+		{method: "GET", path: "/log/events", right: roles.LogRead, recorded: true, lines: true, handle: a.logEvents,
+			summary: "Events, one JSON object per line; a last line {problem} says that the rest could not be read",
+			params: []param{from, to, {Name: "room", Doc: "ma-chan URI, GUID or any name that the room ever had"}, {Name: "user", Doc: "who acted"},
+				{Name: "kind", Many: true, Doc: "any of these"}, {Name: "follow", Kind: "boolean", Doc: "go on at the head, until the client leaves; without from only what is new"}}},
+		{method: "GET", path: "/log/verify", right: roles.LogVerify, lines: true, out: VerifyResult{}, params: []param{from, to}, handle: a.logVerify,
+			summary: "Check the log of the node that answers; lines of progress, then the result or a problem"},
+	}
+}
+
 // logEvents streams events. ?follow=true goes on at the head until the client leaves or the node stops.
 func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
@@ -102,17 +127,25 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	if q.To, err = offsetOf(v, "to"); err != nil {
 		return err
 	}
-	head := a.Pool.Node().Committed
 	if q.Follow && q.From == 0 {
-		q.From = head + 1
+		q.From = a.Pool.Node().Committed + 1
 	}
+	asked, err := dump.Prepare(r.Context(), a.Log, a.Pool.Node().Committed, q)
+	if err != nil {
+		return err
+	}
+	if err := a.record(r); err != nil {
+		return err
+	}
+	// With the record in it: who asks one node after the other gets the same from each.
+	head := a.Pool.Node().Committed
 	s := newStream(w)
 	if q.Follow { // the client learns at once that it is connected
 		if err := s.flush(); err != nil {
 			return nil
 		}
 	}
-	err = dump.Run(r.Context(), a.Log, head, q, func(line []byte) error {
+	err = asked.Run(r.Context(), head, func(line []byte) error {
 		if err := s.line(line); err != nil || !q.Follow {
 			return err
 		}
@@ -127,9 +160,9 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 // VerifyResult is the end of a verification.
 type VerifyResult struct {
 	OK    bool         `json:"ok"`
-	First event.Offset `json:"first"` // 0: the log was empty
+	First event.Offset `json:"first" doc:"0: the log was empty"`
 	Last  event.Offset `json:"last"`
-	Chain string       `json:"chain"` // after the last event, in hex
+	Chain string       `json:"chain" doc:"after the last event, in hex"`
 }
 
 // VerifyProgress is how far a verification has got.

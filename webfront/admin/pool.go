@@ -9,15 +9,43 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/roles"
+	"parley/webfront/objects"
 )
 
 //go:embed openapi.yaml
 var openAPI []byte
+
+func (a *API) poolRoutes() []route {
+	return []route{
+		{method: "GET", path: "/openapi.yaml", right: anyAdmin, summary: "This description", handle: a.getOpenAPI},
+		{method: "GET", path: "/self", right: anyAdmin, summary: "Who asks, and what he may do", out: Self{}, handle: a.getSelf},
+		{method: "GET", path: "/node", right: roles.PoolRead, nodes: true, out: NodeStatus{}, handle: a.getNode,
+			summary: "Status of the node that answers; other nodes of the pool may ask with their certificate",
+			params:  []param{{Name: "applied", Kind: "integer", Doc: "answer once the node shows the event at this offset, or after 10 s"}}},
+		{method: "GET", path: "/pool", right: roles.PoolRead, summary: "Domain, address, site and leader of the pool", out: PoolInfo{}, params: []param{poolParam}, handle: a.getPool},
+		{method: "PATCH", path: "/pool", right: roles.PoolChange, summary: "Say which site the pool belongs to", in: PoolChange{}, out: PoolInfo{}, params: []param{whatIf}, handle: a.setPool},
+		{method: "GET", path: "/status", right: roles.PoolRead, summary: "Status of every node; one that does not answer within 2 s is down", out: []NodeStatus{}, handle: a.getStatus},
+		{method: "GET", path: "/active-servers", right: roles.PoolRead, summary: "Which nodes take new connections", out: ActiveServers{}, params: []param{poolParam}, handle: a.getActive},
+		{method: "PATCH", path: "/active-servers", right: roles.PoolChange, in: ActiveServersChange{}, out: ActiveServers{}, params: []param{whatIf}, handle: a.setActive,
+			summary: "Say which nodes take new connections; the others go on with those they have"},
+		{method: "POST", path: "/members", right: roles.PoolChange, leader: true, in: AddMember{}, out: MemberChanged{}, params: []param{whatIf}, handle: a.addMember,
+			summary: "Add a node, as a standby, or with a vote; the latter waits until it has caught up"},
+		{method: "DELETE", path: "/members/{member}", right: roles.PoolChange, leader: true, out: MemberChanged{}, params: []param{whatIf}, handle: a.removeMember, summary: "Remove a node"},
+		{method: "POST", path: "/members/{member}/promote", right: roles.PoolChange, leader: true, out: MemberChanged{}, params: []param{whatIf}, handle: a.promoteMember,
+			summary: "Give a standby a vote; waits until it has caught up"},
+		{method: "POST", path: "/leader", right: roles.PoolChange, leader: true, in: Transfer{}, out: MemberChanged{}, params: []param{whatIf}, handle: a.transfer, summary: "Hand leadership over"},
+		{method: "GET", path: "/feeds", right: roles.FeedRead, summary: "Compliance feeds", out: []FeedStatus{}, handle: a.listFeeds},
+		{method: "GET", path: "/projections", right: roles.ProjectionRead, summary: "Derived data of the node that answers", out: []ProjectionStatus{}, handle: a.listProjections},
+	}
+}
 
 func (a *API) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/yaml")
@@ -29,16 +57,101 @@ func (a *API) getOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 type PoolInfo struct {
 	Domain  string       `json:"domain"`
 	PoolURI string       `json:"pool_uri"`
+	Site    string       `json:"site" doc:"empty: none"`
 	Formed  bool         `json:"formed"`
-	Leader  event.NodeID `json:"leader"` // empty: none known
-	Node    event.NodeID `json:"node"`   // which answers
-	Offset  event.Offset `json:"offset"` // of the room state that the answer is from
+	Leader  event.NodeID `json:"leader" doc:"empty: none known"`
+	Node    event.NodeID `json:"node" doc:"which answers"`
+	Offset  event.Offset `json:"offset" doc:"of the room state that the answer is from"`
+}
+
+// PoolChange is the body of PATCH /pool.
+type PoolChange struct {
+	Site *string `json:"site,omitempty" doc:"name of the site, empty for none: policies and configurations of site:NAME hold for the pool"`
+}
+
+func (a *API) poolInfo() PoolInfo {
+	s := a.Pool.State()
+	return PoolInfo{Domain: s.Domain(), PoolURI: s.PoolURI(), Site: s.Site(), Formed: s.Formed(),
+		Leader: leaderOf(a.Pool.Members()).ID, Node: a.Options.Node, Offset: s.Offset()}
 }
 
 func (a *API) getPool(w http.ResponseWriter, _ *http.Request) error {
-	s := a.Pool.State()
-	return writeJSON(w, http.StatusOK, PoolInfo{Domain: s.Domain(), PoolURI: s.PoolURI(), Formed: s.Formed(),
-		Leader: leaderOf(a.Pool.Members()).ID, Node: a.Options.Node, Offset: s.Offset()})
+	return writeJSON(w, http.StatusOK, a.poolInfo())
+}
+
+func (a *API) setPool(w http.ResponseWriter, r *http.Request) error {
+	c, o, err := body[PoolChange](a, r)
+	if err != nil {
+		return err
+	}
+	if c.Site == nil {
+		return chat.Refuse(chat.CodeInvalid, "nothing to change")
+	}
+	return a.submit(w, r, o, &chat.PlacePool{Site: objects.Lower(*c.Site)}, func(chat.Outcome) error {
+		return writeJSON(w, http.StatusOK, a.poolInfo())
+	})
+}
+
+// ActiveServers says which nodes take new connections.
+type ActiveServers struct {
+	ActiveServers []event.NodeID `json:"active_servers" doc:"nodes that take new connections"`
+	IdleServers   []event.NodeID `json:"idle_servers" doc:"nodes that only go on with those they have"`
+}
+
+// ActiveServersChange is the body of PATCH /active-servers: Set-CsPersistentChatActiveServer.
+type ActiveServersChange struct {
+	ActiveServers *objects.ListChange `json:"active_servers,omitempty" doc:"names of nodes"`
+	Swap          bool                `json:"swap,omitempty" doc:"exchange the active and the idle nodes"`
+}
+
+func (a *API) activeServers() (out ActiveServers) {
+	active := a.Pool.State().ActiveServers()
+	out = ActiveServers{ActiveServers: []event.NodeID{}, IdleServers: []event.NodeID{}}
+	for _, m := range a.Pool.Members() {
+		if len(active) == 0 || slices.Contains(active, m.ID) {
+			out.ActiveServers = append(out.ActiveServers, m.ID)
+		} else {
+			out.IdleServers = append(out.IdleServers, m.ID)
+		}
+	}
+	return out
+}
+
+func (a *API) getActive(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, a.activeServers())
+}
+
+func (a *API) setActive(w http.ResponseWriter, r *http.Request) error {
+	c, o, err := body[ActiveServersChange](a, r)
+	if err != nil {
+		return err
+	}
+	if c.Swap == (c.ActiveServers != nil) {
+		return chat.Refuse(chat.CodeInvalid, "either name active_servers or swap")
+	}
+	now := a.activeServers()
+	nodes := now.IdleServers
+	if !c.Swap {
+		nodes, err = objects.ApplyTo(c.ActiveServers, now.ActiveServers, func(name string) (event.NodeID, error) {
+			id := event.NodeID(objects.Lower(name))
+			if !a.known(id) {
+				return "", chat.Refuse(chat.CodeNotFound, "no node %q in the pool", name)
+			}
+			return id, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(nodes) == 0 {
+		return chat.Refuse(chat.CodeConflict, "no node would take connections")
+	}
+	if len(nodes) == len(a.Pool.Members()) {
+		nodes = nil // all, those included that will be added
+	}
+	return a.submit(w, r, o, &chat.SetActiveServers{Nodes: nodes}, func(chat.Outcome) error {
+		return writeJSON(w, http.StatusOK, a.activeServers())
+	})
 }
 
 func leaderOf(ms []Member) Member {
@@ -58,7 +171,21 @@ const (
 	StateDown    = "down"
 )
 
-func (a *API) getNode(w http.ResponseWriter, _ *http.Request) error {
+// awaitWithin is how long a node may be asked to wait until it shows an event.
+const awaitWithin = 10 * time.Second
+
+func (a *API) getNode(w http.ResponseWriter, r *http.Request) error {
+	at, err := offsetOf(r.URL.Query(), "applied")
+	if err != nil {
+		return err
+	}
+	if at > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), awaitWithin)
+		defer cancel()
+		if err := a.Pool.Await(ctx, at); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 	return writeJSON(w, http.StatusOK, a.Pool.Node())
 }
 
@@ -84,7 +211,7 @@ func (a *API) getStatus(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		wg.Go(func() {
-			st, err := a.Remote(ctx, m)
+			st, err := a.Remote(ctx, m, 0)
 			if err != nil {
 				out[i].State = StateDown
 				return
@@ -110,16 +237,28 @@ func (a *API) getStatus(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Peers returns an Options.Remote that asks the API of other nodes. client returns the TLS configuration for calling
-// a node, with this node's certificate.
-func Peers(client func(node string) *tls.Config) func(context.Context, Member) (NodeStatus, error) {
-	return func(ctx context.Context, m Member) (st NodeStatus, err error) {
-		t := &http.Transport{TLSClientConfig: client(string(m.ID)), DisableKeepAlives: true}
-		defer t.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+m.HTTPS+Prefix+"/node", nil)
+// a node, with this node's certificate. Connections are kept: a change asks every node.
+func Peers(client func(node string) *tls.Config) func(context.Context, Member, event.Offset) (NodeStatus, error) {
+	var mu sync.Mutex
+	clients := map[event.NodeID]*http.Client{}
+	of := func(id event.NodeID) *http.Client {
+		mu.Lock()
+		defer mu.Unlock()
+		if clients[id] == nil {
+			clients[id] = &http.Client{Transport: &http.Transport{TLSClientConfig: client(string(id)), MaxIdleConns: 4, IdleConnTimeout: time.Minute}}
+		}
+		return clients[id]
+	}
+	return func(ctx context.Context, m Member, at event.Offset) (st NodeStatus, err error) {
+		u := url.URL{Scheme: "https", Host: m.HTTPS, Path: Prefix + "/node"}
+		if at > 0 {
+			u.RawQuery = url.Values{"applied": {strconv.FormatUint(uint64(at), 10)}}.Encode()
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 		if err != nil {
 			return st, err
 		}
-		resp, err := (&http.Client{Transport: t}).Do(req)
+		resp, err := of(m.ID).Do(req)
 		if err != nil {
 			return st, err
 		}
@@ -134,13 +273,20 @@ func Peers(client func(node string) *tls.Config) func(context.Context, Member) (
 // AddMember is the body of POST /members.
 type AddMember struct {
 	ID      event.NodeID `json:"id"`
-	Addr    string       `json:"addr"` // peer address, HOST:PORT
-	Standby bool         `json:"standby"`
+	Addr    string       `json:"addr" doc:"peer address, HOST:PORT"`
+	Standby bool         `json:"standby,omitempty" doc:"it gets no vote yet"`
+}
+
+// MemberChanged is the answer to a change of the membership.
+type MemberChanged struct {
+	Action string       `json:"action" doc:"add, remove, promote or transfer"`
+	Node   event.NodeID `json:"node"`
+	WhatIf bool         `json:"what_if,omitempty" doc:"nothing was done"`
 }
 
 // Transfer is the body of POST /leader.
 type Transfer struct {
-	To event.NodeID `json:"to"` // empty: whoever is most current
+	To event.NodeID `json:"to,omitempty" doc:"empty: whoever is most current"`
 }
 
 func (a *API) addMember(w http.ResponseWriter, r *http.Request) error {
@@ -206,8 +352,8 @@ func (a *API) known(id event.NodeID) bool {
 
 // change does a change of membership. Only the leader can: others send the client there.
 func (a *API) change(w http.ResponseWriter, r *http.Request, action string, id event.NodeID, do func(context.Context) error) error {
-	if r.URL.Query().Get("what_if") == "true" {
-		return writeJSON(w, http.StatusOK, map[string]any{"what_if": true, "action": action, "node": id})
+	if asksWhatIf(r) {
+		return writeJSON(w, http.StatusOK, MemberChanged{Action: action, Node: id, WhatIf: true})
 	}
 	err := do(r.Context())
 	if errors.Is(err, ErrNotLeader) {
@@ -222,8 +368,8 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, action string, id e
 	if err != nil {
 		return err
 	}
-	a.Logger.Info("membership changed", keyAction, action, keyNode, id, keyAdmin, adminOf(r))
-	return writeJSON(w, http.StatusOK, map[string]any{"action": action, "node": id})
+	a.Logger.Info("membership changed", keyAction, action, keyNode, id, keyAdmin, callerOf(r).who)
+	return writeJSON(w, http.StatusOK, MemberChanged{Action: action, Node: id})
 }
 
 func (a *API) listFeeds(w http.ResponseWriter, _ *http.Request) error {

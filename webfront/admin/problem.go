@@ -14,11 +14,21 @@ import (
 
 // Problem is an error as it goes to the client: problem details of RFC 9457 with the code of the refusal.
 type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
+	Type      string          `json:"type"`
+	Title     string          `json:"title"`
+	Status    int             `json:"status"`
+	Detail    string          `json:"detail" doc:"one line for people"`
+	Code      string          `json:"code" doc:"the condition, such as not_found"`
+	Rule      string          `json:"rule,omitempty" doc:"the rule that is broken: R1 to R15 of rooms, D1 and on of the directory, A1: a role is missing"`
+	Principal event.Principal `json:"principal,omitempty" doc:"whom it is about"`
+	Room      event.RoomID    `json:"room,omitempty"`
+	Rows      []ProblemRow    `json:"rows,omitempty" doc:"every bad row of an import"`
+}
+
+// ProblemRow says what is wrong with a row of an import.
+type ProblemRow struct {
+	Line  uint32 `json:"line" doc:"where the row begins, from 1"`
+	Error string `json:"error"`
 }
 
 // Error returns the detail.
@@ -72,7 +82,12 @@ func problemOf(err error) *Problem {
 	if !ok {
 		status = http.StatusInternalServerError
 	}
-	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: ref.Text, Code: string(ref.Code)}
+	p := &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: ref.Text, Code: string(ref.Code),
+		Rule: ref.Rule, Principal: ref.Principal, Room: ref.Room}
+	for _, row := range ref.Rows {
+		p.Rows = append(p.Rows, ProblemRow{row.Line, row.Text})
+	}
+	return p
 }
 
 func writeProblem(w http.ResponseWriter, err error) {

@@ -40,18 +40,40 @@ const pageEvents = 512
 // committed head when the question was asked), with emit's error, or, following, with ctx. Damage is of class
 // event.ErrCorrupt; lines before it have been emitted.
 func Run(ctx context.Context, src Source, head event.Offset, q Query, emit func(line []byte) error) error {
-	m, err := q.matcher()
+	p, err := Prepare(ctx, src, head, q)
 	if err != nil {
 		return err
 	}
-	if q.To == 0 || q.To > head {
-		q.To = head
+	return p.Run(ctx, head, emit)
+}
+
+// Prepared is a question that makes sense.
+type Prepared struct {
+	src Source
+	q   Query
+	m   *matcher
+}
+
+// Prepare refuses questions that make no sense, before anything is shown.
+func Prepare(ctx context.Context, src Source, head event.Offset, q Query) (*Prepared, error) {
+	m, err := q.matcher()
+	if err != nil {
+		return nil, err
 	}
 	if m.domain, err = domainOf(ctx, src, head); err != nil {
-		return err
+		return nil, err
 	}
 	if err := m.resolve(ctx, src, head); err != nil {
-		return err
+		return nil, err
+	}
+	return &Prepared{src, q, m}, nil
+}
+
+// Run is the function of the same name; head may be later than that of Prepare.
+func (p *Prepared) Run(ctx context.Context, head event.Offset, emit func(line []byte) error) error {
+	q, m, src := p.q, p.m, p.src
+	if q.To == 0 || q.To > head {
+		q.To = head
 	}
 	from := max(q.From, 1)
 	if err := each(ctx, src, from, q.To, func(e *event.Envelope) error { return m.show(e, emit) }); err != nil || !q.Follow {

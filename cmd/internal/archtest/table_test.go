@@ -99,7 +99,9 @@ var table = []row{
 		never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
 	{pkg: "sipfront/digest", may: []string{"log/event"}, never: []ban{{"sipfront/flow", "whether a password is right does not depend on how it came"}, noRaft, noWeb}},
 	{pkg: "sipfront/presence", pure: true, may: []string{"projections/chat", "log/event"}},
-	{pkg: "sipfront", may: []string{"sipfront/xccos", "sipfront/flow", "sipfront/udp", "sipfront/digest", "sipfront/presence", "projections", "projections/chat", "projections/chat/policy", "projections/history", "projections/state", "log/event"},
+	{pkg: "sipfront/blocks", may: []string{"sipfront/xccos", "projections/chat", "projections/history", "log/event"},
+		never: []ban{{"sipfront/flow", "what a user is shown does not depend on how he is connected"}, noRaft, noWeb}},
+	{pkg: "sipfront", may: []string{"sipfront/blocks", "sipfront/xccos", "sipfront/flow", "sipfront/udp", "sipfront/digest", "sipfront/presence", "projections", "projections/chat", "projections/chat/policy", "projections/history", "projections/state", "log/event"},
 		libs:  []string{sipgo},
 		never: []ban{noRaft, {"search", "the backend finds rooms; the front only asks"}, {"compliance", "archiving reads the log, not the wire"}, noWeb}},
 	{pkg: "sipfront/siptest", may: []string{"sipfront/xccos", "log/event"}, libs: []string{sipgo},
@@ -115,9 +117,9 @@ var table = []row{
 	{pkg: "compliance/*", may: []string{"compliance", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "projections", "projections/chat", "projections/chat/directory", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
-	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections/chat"}, libs: []string{pebble},
+	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},
 
 	{pkg: "cmd/parley", may: []string{"all"}},

@@ -19,6 +19,7 @@ import (
 	"parley/projections/chat"
 	"parley/webfront/admin"
 	"parley/webfront/admin/admintest"
+	"parley/webfront/objects"
 )
 
 // site is the directory of a pool and servers with its certificates.
@@ -108,8 +109,8 @@ func TestNodesAreTried(t *testing.T) {
 	dead, busyAddr := closed(t), s.serve(busy)
 	c := s.client(dead, busyAddr, s.serve(live))
 	name := "General"
-	var cat admin.Category
-	err := c.Do(t.Context(), Request{Method: "POST", Path: []string{"categories"}, Key: "k1", Body: admin.CategoryChange{Name: &name}}, &cat)
+	var cat objects.Category
+	err := c.Do(t.Context(), Request{Method: "POST", Path: []string{"categories"}, Key: "k1", Body: objects.CategoryChange{Name: &name}}, &cat)
 	if err != nil || cat.Category != "General" || strings.Join(keys, ",") != "k1,k1" {
 		t.Errorf("%+v, keys %v, %v", cat, keys, err)
 	}
@@ -226,7 +227,7 @@ func TestStream(t *testing.T) {
 	s := newSite(t)
 	n := 0
 	events := Request{Method: "GET", Path: []string{"log", "events"}}
-	if err := s.client(s.serve(s.api)).Stream(t.Context(), events, func([]byte) error { n++; return nil }); err != nil || n != 2 {
+	if err := s.client(s.serve(s.api)).Stream(t.Context(), events, func([]byte) error { n++; return nil }); err != nil || n != 3 { // pool, node, and the record of this question
 		t.Errorf("%d lines, %v", n, err)
 	}
 	broken := func(h http.HandlerFunc) error {

@@ -6,13 +6,13 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
-	"parley/webfront/admin"
+	"parley/webfront/objects"
 )
 
 const domain = "contoso.test"
 
 func secret(user event.Principal, realm, password string) event.Secret {
-	return admin.NewSecret(user, realm, password, true)
+	return objects.NewSecret(user, realm, password, true)
 }
 
 // apply decides and folds the requests and returns how many events they led to.
@@ -48,7 +48,7 @@ func TestDirectory(t *testing.T) {
 	users := ""
 	for u := range s.Users() {
 		users += u.URI.Address() + " "
-		if want := admin.NewSecret(u.URI, domain, "parley", true); !u.Info.Enabled || fmt.Sprint(u.Secret) != fmt.Sprint(want) {
+		if want := objects.NewSecret(u.URI, domain, "parley", true); !u.Info.Enabled || fmt.Sprint(u.Secret) != fmt.Sprint(want) {
 			t.Errorf("%+v", u)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/chat"
+	"parley/projections/history"
 	"parley/raftnode"
 	"parley/sipfront/flow"
 	"parley/webfront/admin"
@@ -28,6 +29,14 @@ func (p adminPool) Submit(ctx context.Context, r chat.Request) (chat.Outcome, er
 
 // State returns the newest snapshot.
 func (p adminPool) State() *chat.State { return p.n.rooms.Current() }
+
+// Scratch returns a copy of it that the caller may fold into.
+func (p adminPool) Scratch() *chat.State { return p.n.rooms.Clone() }
+
+// Await returns when this node shows the event at an offset.
+func (p adminPool) Await(ctx context.Context, at event.Offset) error {
+	return p.n.roomsRun.WaitFor(ctx, at)
+}
 
 // Node returns this node's own figures.
 func (p adminPool) Node() admin.NodeStatus {
@@ -127,6 +136,10 @@ func (n *Node) adminOptions() admin.Options {
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
 		Remote: admin.Peers(n.identity.PeerClient),
+		// The history may be a moment behind the state.
+		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
+			return backend{n}.History(ctx, room, first, last)
+		},
 	}
 	for _, c := range n.cfg.Admin.Credentials {
 		o.Credentials = append(o.Credentials, admin.Credential{Name: c.Name, SHA256: c.SHA256})

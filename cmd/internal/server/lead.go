@@ -9,7 +9,7 @@ import (
 	"parley/cmd/internal/demo"
 	"parley/log/event"
 	"parley/projections/chat"
-	"parley/webfront/admin"
+	"parley/webfront/objects"
 )
 
 // lead runs while this node leads: it decides commands, forms a new pool, and records nodes that are gone.
@@ -66,7 +66,7 @@ func (n *Node) makeDemo(ctx context.Context) error {
 		return nil
 	}
 	secret := func(user event.Principal, realm, password string) event.Secret {
-		return admin.NewSecret(user, realm, password, n.cfg.SIP.DigestMD5)
+		return objects.NewSecret(user, realm, password, n.cfg.SIP.DigestMD5)
 	}
 	for _, r := range demo.Requests(n.cfg.Domain, secret) {
 		_, err := n.Do(ctx, r)

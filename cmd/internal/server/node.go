@@ -215,7 +215,7 @@ func (n *Node) erase() {
 			limit = min(limit, f.Receipt)
 		}
 		return limit
-	}})
+	}, Copies: []func(context.Context, event.Offset) error{n.purgeViews, n.purgeIndex}})
 	switch {
 	case err == nil:
 	case errors.Is(err, log.ErrRemoval):
@@ -224,6 +224,25 @@ func (n *Node) erase() {
 	default:
 		n.fail(err)
 	}
+}
+
+// purgeViews rewrites the views without the messages that were removed from the history.
+func (n *Node) purgeViews(ctx context.Context, to event.Offset) error {
+	if err := n.historyRun.WaitFor(ctx, to); err != nil {
+		return err // a projection that stops ends the node
+	}
+	return n.views.Purge(ctx)
+}
+
+// purgeIndex does the same to the search index. One that has stopped does not keep the log from being erased: it is
+// built again before it serves, and then from a log without the text.
+func (n *Node) purgeIndex(ctx context.Context, to event.Offset) error {
+	err := n.search.Purge(ctx, to)
+	if err != nil && ctx.Err() == nil {
+		n.logger.Error("the search index keeps words of removed messages until it is built again", keyError, err)
+		return nil
+	}
+	return err
 }
 
 // announce opens a new incarnation of this node, trying until there is a leader. It waits for the pool to be formed:

@@ -241,11 +241,12 @@ func (d *Directory) Intern(p event.Principal) Ref {
 func (d *Directory) Reach(u *User, buf []Ref) []Ref {
 	buf = append(buf, Everyone)
 	for _, r := range u.in {
-		buf = append(buf, r)
-		if d.isNested(r) {
-			n, _ := d.nodes.Get(r)
-			buf = append(buf, n.above...)
+		if !d.isNested(r) {
+			buf = append(buf, r)
+			continue
 		}
+		n, _ := d.nodes.Get(r)
+		buf = append(buf, n.above...)
 	}
 	return buf
 }

@@ -73,13 +73,16 @@ func (b *Box) Rows() (rows, inboxes table.Rows) { return &b.rows, &b.inboxes }
 // Copy returns an independent copy in O(1). Only the goroutine that changes b may call it.
 func (b *Box) Copy() Box { return Box{b.rows.Copy(), b.byRoom.Copy(), b.inboxes.Copy()} }
 
-// Link builds what is derived, after the rows were loaded. share may replace the texts of a row by equal ones.
-func (b *Box) Link(share func(*Invitation)) {
+// Link builds what is derived, after the rows were loaded. room and user may replace a text by an equal one that others
+// have as well; each gets equal texts one after the other.
+func (b *Box) Link(room func(*event.RoomID), user func(*event.Principal)) {
+	all := make([]*Invitation, 0, b.rows.Len())
 	b.rows.Scan(func(i *Invitation) bool {
-		share(i)
-		b.byRoom.Set(i)
+		user(&i.User)
+		all = append(all, i)
 		return true
 	})
+	b.byRoom.Fill(all, func(i *Invitation) { room(&i.Room) })
 }
 
 // Len returns how many invitations there are.

@@ -28,7 +28,7 @@ func (r rows) load(t *testing.T) Box {
 			t.Fatal(err)
 		}
 	}
-	b.Link(keep)
+	b.Link(func(*event.RoomID) {}, func(*event.Principal) {})
 	return b
 }
 

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"slices"
+
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
@@ -48,6 +50,28 @@ func (x *Index[V]) Set(v *V) bool {
 	return had
 }
 
+// Fill adds many rows in any order: sorted first, which is several times faster in a large index. It calls each with
+// every row, in the order of the index, before the row is in it.
+func (x *Index[V]) Fill(rows []*V, each func(*V)) {
+	list := make([]indexed, len(rows))
+	for i, v := range rows {
+		list[i] = x.at(v)
+	}
+	slices.SortFunc(list, func(a, b indexed) int {
+		switch {
+		case x.tree.Less(a, b):
+			return -1
+		case x.tree.Less(b, a):
+			return 1
+		}
+		return 0
+	})
+	for _, r := range list {
+		each(r.row.(*V))
+		x.tree.Load(r)
+	}
+}
+
 // Remove deletes the row with the key of v, and reports whether there was one.
 func (x *Index[V]) Remove(v *V) bool {
 	_, had := x.tree.Delete(x.at(v))
@@ -70,17 +94,18 @@ type Tupled[V any] struct {
 	prefix byte
 	parts  func(*V) []string
 	code   func(*V, *event.Coder)
+	dec    *event.Decoder // while rows are loaded
 }
 
 // NewTupled returns an empty table; hint and less are those of NewIndex.
 func NewTupled[V any](prefix byte, hint func(*V) uint64, less func(a, b *V) bool, parts func(*V) []string, code func(*V, *event.Coder)) Tupled[V] {
-	return Tupled[V]{NewIndex(hint, less), prefix, parts, code}
+	return Tupled[V]{Index: NewIndex(hint, less), prefix: prefix, parts: parts, code: code}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes t may call it.
 func (t *Tupled[V]) Copy() Tupled[V] {
 	c := *t
-	c.Index = t.Index.Copy()
+	c.Index, c.dec = t.Index.Copy(), nil
 	return c
 }
 
@@ -103,9 +128,12 @@ func (t *Tupled[V]) Drop(save Saver, v *V) bool {
 
 func (t *Tupled[V]) key(v *V) []byte { return Key(t.prefix, t.parts(v)...) }
 
-// Load is Rows'.
+// Load is Rows'. It is fastest when the rows come in the order of their keys.
 func (t *Tupled[V]) Load(key, value []byte) error {
-	return Decode(key, value, t.key, t.code, func(v *V) { t.Set(v) })
+	if t.dec == nil {
+		t.dec = new(event.Decoder)
+	}
+	return decode(t.dec, key, value, t.key, t.code, func(v *V) { t.tree.Load(t.at(v)) })
 }
 
 // Each is Rows'.

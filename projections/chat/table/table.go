@@ -60,8 +60,13 @@ func Encode[V any](v *V, code func(*V, *event.Coder)) []byte {
 
 // Decode decodes a row, refuses it when it is not under its own key, and sets it.
 func Decode[V any](key, value []byte, own func(*V) []byte, code func(*V, *event.Coder), set func(*V)) error {
+	return decode(new(event.Decoder), key, value, own, code, set)
+}
+
+// decode is Decode in the memory of a decoder: a state has millions of rows.
+func decode[V any](d *event.Decoder, key, value []byte, own func(*V) []byte, code func(*V, *event.Coder), set func(*V)) error {
 	v := new(V)
-	if err := event.Unmarshal(value, visit(func(c *event.Coder) { code(v, c) })); err != nil {
+	if err := d.Unmarshal(value, visit(func(c *event.Coder) { code(v, c) })); err != nil {
 		return err
 	}
 	if !bytes.Equal(key, own(v)) {
@@ -99,6 +104,7 @@ type Keyed[K ~string, V any] struct {
 	skip   int
 	id     func(*V) K
 	code   func(*V, *event.Coder)
+	dec    *event.Decoder // while rows are loaded
 }
 
 type keyedRow struct {
@@ -122,7 +128,7 @@ func NewKeyed[K ~string, V any](prefix byte, skip int, id func(*V) K, code func(
 // Copy returns an independent copy in O(1). Only the goroutine that changes t may call it.
 func (t *Keyed[K, V]) Copy() Keyed[K, V] {
 	c := *t
-	c.rows = t.rows.Copy()
+	c.rows, c.dec = t.rows.Copy(), nil
 	return c
 }
 
@@ -193,8 +199,17 @@ func (t *Keyed[K, V]) Remove(save Saver, k K) {
 
 func (t *Keyed[K, V]) key(v *V) []byte { return Key(t.prefix, string(t.id(v))) }
 
-// Load is Rows'.
-func (t *Keyed[K, V]) Load(key, value []byte) error { return Decode(key, value, t.key, t.code, t.set) }
+// Load is Rows'. It is fastest when the rows come in the order of their keys.
+func (t *Keyed[K, V]) Load(key, value []byte) error {
+	if t.dec == nil {
+		t.dec = new(event.Decoder)
+	}
+	return decode(t.dec, key, value, t.key, t.code, func(v *V) {
+		r := t.at(t.id(v))
+		r.row = v
+		t.rows.Load(r)
+	})
+}
 
 // Each is Rows'.
 func (t *Keyed[K, V]) Each(yield func(key, value []byte) bool) (more bool) {

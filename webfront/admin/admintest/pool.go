@@ -1,5 +1,5 @@
 // Package admintest is a pool of one node for tests of what stands on the admin API: the real rules on a real log in
-// memory, without Raft, sockets or clocks.
+// memory with a real history, without Raft, sockets or clocks.
 package admintest
 
 import (
@@ -13,7 +13,9 @@ import (
 
 	"parley/log"
 	"parley/log/event"
+	"parley/projections"
 	"parley/projections/chat"
+	"parley/projections/history"
 	"parley/webfront/admin"
 )
 
@@ -32,6 +34,9 @@ type Pool struct {
 
 	FeedList       []admin.FeedStatus
 	ProjectionList []admin.ProjectionStatus
+
+	history *history.History
+	read    *projections.Runner
 
 	mu    sync.Mutex
 	state *chat.State
@@ -58,6 +63,19 @@ func New(t testing.TB, dir string) *Pool {
 	})
 	p := &Pool{Log: l, state: chat.NewState(), now: 1_700_000_000_000_000_000,
 		Nodes: []admin.Member{{ID: "n1", Addr: "127.0.0.1:1", State: admin.StateLeader}}}
+	views, err := projections.OpenStore("views", projections.Options{FS: vfs.NewMem(), CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.history = history.New()
+	if p.read, err = views.Run(context.Background(), l, p.history); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := views.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	node := chat.Origin{By: "node:n1", Node: "n1", Trusted: true}
 	p.Must(t, node, &chat.FormPool{Domain: Domain, PoolURI: "sip:parley@" + Domain})
 	p.Must(t, node, &chat.StartNode{Version: "test"})
@@ -148,6 +166,20 @@ func (p *Pool) State() *chat.State {
 	defer p.mu.Unlock()
 	return p.state.Clone()
 }
+
+// Scratch returns a copy of the newest state.
+func (p *Pool) Scratch() *chat.State { return p.State() }
+
+// History returns messages of a room.
+func (p *Pool) History(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
+	if err := p.read.WaitFor(ctx, p.State().Offset()); err != nil {
+		return nil, err
+	}
+	return p.history.Messages(room, first, last)
+}
+
+// Await returns at once: the state is never behind.
+func (p *Pool) Await(context.Context, event.Offset) error { return nil }
 
 // Node returns the status of n1.
 func (p *Pool) Node() admin.NodeStatus {

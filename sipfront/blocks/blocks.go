@@ -1,17 +1,15 @@
-package sipfront
+// Package blocks turns what the pool knows into the blocks of XCCOS: rooms, users, rosters, lists and pages of history,
+// each as one user may see it. It reads; it decides nothing and sends nothing.
+package blocks
 
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
-	"parley/projections/history"
 	"parley/sipfront/xccos"
 )
-
-// This file turns state into XCCOS blocks. It reads; it decides nothing.
 
 // displayName is how a user is shown, empty when only his address is known.
 func displayName(st *chat.State, p event.Principal) string {
@@ -19,14 +17,14 @@ func displayName(st *chat.State, p event.Principal) string {
 	return u.Info.DisplayName
 }
 
-// userBlock is the block of a user, with the permissions that a notice tells.
-func userBlock(st *chat.State, p event.Principal, rooms ...xccos.AIB) xccos.UIB {
+// user is the block of a user, with the permissions that a notice tells.
+func user(st *chat.State, p event.Principal, rooms ...xccos.AIB) xccos.UIB {
 	return xccos.UIB{URI: string(p), Type: "5", Name: p.Address(), Display: displayName(st, p), Rooms: rooms}
 }
 
-// maskOf is a user's permission mask in a room. The open client knows operators by one number only (XCCOS digest,
+// mask is a user's permission mask in a room. The open client knows operators by one number only (XCCOS digest,
 // section 4.4), so it gets that one for managers.
-func maskOf(st *chat.State, room event.RoomID, p event.Principal, sipe bool) xccos.Mask {
+func mask(st *chat.State, room event.RoomID, p event.Principal, sipe bool) xccos.Mask {
 	r := st.Rights(room, p)
 	switch {
 	case r.Manager && sipe:
@@ -45,9 +43,9 @@ func categoryURI(domain string, id event.CategoryID) string {
 	return "ma-cat://" + domain + "/" + string(id)
 }
 
-// roomBlock is what clients are told about a room. Both spellings of the visibility id are sent: the open client reads
+// block is what clients are told about a room. Both spellings of the visibility id are sent: the open client reads
 // only the wrong one (client study, section 9).
-func roomBlock(st *chat.State, r *chat.Room) xccos.ChanIB {
+func block(st *chat.State, r *chat.Room) xccos.ChanIB {
 	visibility := xccos.VisibilityScoped
 	switch r.Info.Privacy {
 	case event.PrivacyOpen:
@@ -69,6 +67,9 @@ func roomBlock(st *chat.State, r *chat.Room) xccos.ChanIB {
 			{ID: xccos.PropLogged, Value: flag(cat.Info.ChatHistory)}}}
 }
 
+// listBytes is how long a list of rooms may get, in bytes: it must fit an INFO.
+const listBytes = 200 << 10
+
 // flag is a Boolean as prop elements have it (XCCOS digest, section 4.1).
 func flag(b bool) string {
 	if b {
@@ -77,9 +78,9 @@ func flag(b bool) string {
 	return "False"
 }
 
-// joinData is the reply to a join: the rooms with who is in them, the joiner included. Quiet rooms show nobody
+// Join is the reply to a join: the rooms with who is in them, the joiner included. Quiet rooms show nobody
 // (participant update limit, XCCOS digest, section 3.4).
-func (f *Front) joinData(st *chat.State, d *dialog, rooms []event.RoomID, failed []xccos.FIB) *xccos.Data {
+func Join(st *chat.State, sipe bool, rooms []event.RoomID, failed []xccos.FIB) *xccos.Data {
 	var roster xccos.Roster
 	for _, id := range rooms {
 		r, ok := st.Room(id)
@@ -89,17 +90,17 @@ func (f *Front) joinData(st *chat.State, d *dialog, rooms []event.RoomID, failed
 		var in []xccos.Occupant
 		if !r.Quiet {
 			for _, p := range st.Roster(id) {
-				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: maskOf(st, id, p.User, d.sipe)})
+				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: mask(st, id, p.User, sipe)})
 			}
 		}
-		roster.Add(roomBlock(st, &r), in)
+		roster.Add(block(st, &r), in)
 	}
 	roster.Data.Failed = failed
 	return &roster.Data
 }
 
-// failed lists the rooms of a batch that could not be joined.
-func failed(st *chat.State, refused []event.RoomID, foreign []xccos.ChanID) []xccos.FIB {
+// Failed lists the rooms of a batch that could not be joined.
+func Failed(st *chat.State, refused []event.RoomID, foreign []xccos.ChanID) []xccos.FIB {
 	var all []xccos.FIB
 	for _, r := range refused {
 		all = append(all, xccos.FIB{Key: xccos.FailedKey, Value: string(r), Domain: st.Domain()})
@@ -110,23 +111,8 @@ func failed(st *chat.State, refused []event.RoomID, foreign []xccos.ChanID) []xc
 	return all
 }
 
-// historyData is the reply to bccontext, oldest message first: clients print in document order.
-func historyData(st *chat.State, room event.RoomID, messages []history.Message) *xccos.Data {
-	uri := chat.RoomURI(st.Domain(), room)
-	c := xccos.ChanIB{URI: uri}
-	for i := range messages {
-		m := &messages[i]
-		if m.Erased {
-			continue
-		}
-		c.Posts = append(c.Posts, xccos.Post{ChanURI: uri, Author: string(m.By), Display: displayName(st, m.By), Alert: m.Alert,
-			ChatID: m.ID, TS: xccos.FormatTime(m.At), Text: m.Text, RTF: m.RTF})
-	}
-	return &xccos.Data{Chans: []xccos.ChanIB{c}}
-}
-
-// searchData is the reply to chansrch. Rights are asked for again: they may have changed since the search.
-func (f *Front) searchData(st *chat.State, user event.Principal, rooms []event.RoomID) *xccos.Data {
+// Found is the reply to chansrch: limit rooms at most. Rights are asked for again: they may have changed since the search.
+func Found(st *chat.State, user event.Principal, rooms []event.RoomID, limit int) *xccos.Data {
 	data, size := new(xccos.Data), 0
 	for _, id := range rooms {
 		r, ok := st.Room(id)
@@ -134,19 +120,19 @@ func (f *Front) searchData(st *chat.State, user event.Principal, rooms []event.R
 			continue
 		}
 		size += 700 + len(r.Info.Name) + len(r.Info.Description)
-		if len(data.Chans) == f.cfg.SearchLimit || size > searchBytes {
+		if len(data.Chans) == limit || size > listBytes {
 			break
 		}
-		b := roomBlock(st, &r)
+		b := block(st, &r)
 		b.Parent, b.Behavior, b.AddIn = "", "", "" // as in the captured reply, vector V24b
 		data.Chans = append(data.Chans, b)
 	}
 	return data
 }
 
-// associations lists the rooms in which the user has a role (XCCOS digest, section 3.3).
-func (f *Front) associations(st *chat.State, user event.Principal, a *xccos.Association) *xccos.Data {
-	role, limit := event.RoleMember, f.cfg.SearchLimit
+// Associations lists the rooms in which the user has a role, limit at most (XCCOS digest, section 3.3).
+func Associations(st *chat.State, user event.Principal, a *xccos.Association, limit int) *xccos.Data {
+	role := event.RoleMember
 	if a != nil {
 		if a.Type == xccos.AssociationManager {
 			role = event.RoleManager
@@ -161,7 +147,7 @@ func (f *Front) associations(st *chat.State, user event.Principal, a *xccos.Asso
 			continue
 		}
 		size += 300 + len(r.Info.Name) + len(r.Info.Description)
-		if len(data.Chans) == limit || size > searchBytes {
+		if len(data.Chans) == limit || size > listBytes {
 			break
 		}
 		data.Chans = append(data.Chans, xccos.ChanIB{URI: chat.RoomURI(st.Domain(), r.ID), Name: r.Info.Name,
@@ -173,13 +159,43 @@ func (f *Front) associations(st *chat.State, user event.Principal, a *xccos.Asso
 // rootGUID is the root category: it has a fixed id, holds no rooms and cannot be changed (XCCOS digest, section 4.10).
 const rootGUID = "00000000-0000-0000-0000-000000000001"
 
-// serverInfo tells limits and the server's clock (XCCOS digest, section 3.2).
-func (f *Front) serverInfo(st *chat.State, asked *xccos.SIB) *xccos.SIB {
-	s := &xccos.SIB{InfoType: "123", ServerTime: xccos.FormatTime(event.Time(time.Now().UnixNano())),
-		SearchLimit: uint32(f.cfg.SearchLimit), MessageSizeLimit: uint32(f.cfg.MessageBytes), StorySizeLimit: uint32(f.cfg.StoryBytes),
-		RootURI: categoryURI(st.Domain(), rootGUID), DisplayName: f.cfg.DisplayName, RoomManagementURL: f.cfg.RoomManagementURL}
+// Server is what clients are told about the service.
+type Server struct {
+	SearchLimit       int    // rooms in one answer
+	MessageBytes      uint64 // of one message
+	StoryBytes        uint64
+	DisplayName       string
+	RoomManagementURL string // empty: not told
+}
+
+// Info is the reply to getserverinfo: limits, and the server's clock.
+func (c *Server) Info(st *chat.State, asked *xccos.SIB, now event.Time) *xccos.Data {
+	s := &xccos.SIB{InfoType: "123", ServerTime: xccos.FormatTime(now), SearchLimit: uint32(c.SearchLimit),
+		MessageSizeLimit: uint32(c.MessageBytes), StorySizeLimit: uint32(c.StoryBytes), RootURI: categoryURI(st.Domain(), rootGUID),
+		DisplayName: c.DisplayName, RoomManagementURL: c.RoomManagementURL}
 	if asked != nil && asked.InfoType != "" {
 		s.InfoType = strings.Clone(asked.InfoType)
 	}
-	return s
+	return &xccos.Data{Server: s}
+}
+
+// Post is a message that was posted, as everybody in the room gets it.
+func Post(st *chat.State, e *event.Envelope, p *event.Posted) *xccos.Post {
+	return &xccos.Post{ChanURI: chat.RoomURI(st.Domain(), e.Room), Author: string(e.By), Display: displayName(st, e.By), Alert: p.Alert,
+		ChatID: p.MessageID, TS: xccos.FormatTime(e.At), Text: p.Text, RTF: p.RTF}
+}
+
+// Came tells that a user came into a room.
+func Came(st *chat.State, room event.RoomID, p event.Principal, sipe bool) *xccos.Data {
+	m := mask(st, room, p, sipe)
+	return &xccos.Data{Users: []xccos.UIB{user(st, p, xccos.AIB{Key: m.String(), Domain: st.Domain(), Value: string(room)})}}
+}
+
+// Left tells that users left a room.
+func Left(st *chat.State, room event.RoomID, users ...event.Principal) *xccos.Data {
+	c := xccos.ChanIB{URI: chat.RoomURI(st.Domain(), room)}
+	for _, u := range users {
+		c.Users = append(c.Users, user(st, u))
+	}
+	return &xccos.Data{Chans: []xccos.ChanIB{c}}
 }
