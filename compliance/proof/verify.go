@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sort"
 
 	"golang.org/x/mod/sumdb/note"
@@ -245,11 +244,10 @@ func (v *verifier) continues(since []byte, keys []note.Verifier) {
 // archive compares the files with the receipts.
 func (v *verifier) archive() error {
 	r := v.report
-	for id, m := range v.rooms {
+	for _, m := range v.rooms {
 		if m.Events > 0 {
 			r.Rooms = append(r.Rooms, *m)
 		}
-		_ = id
 	}
 	sort.Slice(r.Rooms, func(i, j int) bool { return r.Rooms[i].ID < r.Rooms[j].ID })
 	want := map[string]bool{FileProof: true, FileCheckpoint: true, FileEntries: true}
@@ -331,13 +329,33 @@ func readSmall(dir fs.FS, name string, limit int64) (b []byte, err error) {
 	return b, err
 }
 
-// Rooms returns the receipts' files for who copies them: the names, in order.
-func Files(receipts []*event.FeedReceipt) []string {
-	var out []string
-	for _, r := range receipts {
-		if r.Name != "" {
-			out = append(out, r.Name)
+// Files returns the files that the entries of a directory name, in their order: what to put beside a proof. It checks
+// nothing.
+func Files(dir fs.FS) (names []string, err error) {
+	v := &verifier{dir: dir, report: new(Report), rooms: make(map[event.RoomID]*Room)}
+	b, err := readSmall(dir, FileProof, maxProof)
+	if err != nil {
+		return nil, err
+	}
+	if v.proof, err = ParseProof(b); err != nil {
+		return nil, err
+	}
+	v.report.Feed, v.report.First, v.report.Last = v.proof.Feed, v.proof.First, v.proof.Last
+	f, err := dir.Open(FileEntries)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for e, err := range readRecords(bufio.NewReaderSize(f, 1<<20), v.proof.First) {
+		if err != nil {
+			return nil, err
+		}
+		v.see(e)
+	}
+	for _, x := range v.files {
+		if x.Name != "" {
+			names = append(names, x.Name)
 		}
 	}
-	return slices.Compact(out)
+	return names, nil
 }

@@ -81,6 +81,8 @@ var table = []row{
 		never: []ban{{"projections/chat", "the rules ask it; it does not know the rules"}}},
 	{pkg: "projections/history", may: []string{"projections", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
+	{pkg: "projections/merkle", may: []string{"projections", "log/event"},
+		never: []ban{noRaft, noSIP, {bleve, "it is a projection over rows"}, {"compliance", "proofs are made from the tree, not the other way round"}}},
 	{pkg: "projections/state", may: []string{"projections", "projections/chat", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "the state of rooms does not depend on an index"}, noWeb}},
 
