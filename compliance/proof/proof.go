@@ -109,6 +109,9 @@ type Source interface {
 // ErrNotDelivered says that a feed has no receipt for what is to be proven.
 var ErrNotDelivered = errors.New("the feed has not delivered that range")
 
+// ErrSince says that a log is shorter than a checkpoint that it should continue.
+var ErrSince = errors.New("the log does not continue it")
+
 // Prove returns the proof for the files of a feed with events from..to (from 0: the first; to 0: the last that the feed
 // has delivered, which is given by receipt), under a checkpoint of the given size. The range grows to whole files. since,
 // unless 0, is the size of an earlier checkpoint.
@@ -141,7 +144,7 @@ func Prove(ctx context.Context, src Source, feed string, from, to, receipt event
 		return nil, fmt.Errorf("feed %s: no receipt for %d is among the first %d events: %w", feed, to, size, ErrNotDelivered)
 	}
 	if since > size {
-		return nil, fmt.Errorf("the earlier checkpoint is of %d events, the log has %d", since, size)
+		return nil, fmt.Errorf("the earlier checkpoint is of %d events, the log has %d: %w", since, size, ErrSince)
 	}
 	tree, err := src.Tree(ctx, size)
 	if err != nil {

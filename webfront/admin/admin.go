@@ -141,6 +141,8 @@ type Options struct {
 	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Peers. nil: nodes
 	// other than this one have no figures and confirm nothing.
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
+	// Prover proves what feeds delivered; nil: this node has no key to sign with.
+	Prover Prover
 	// DigestMD5 keeps the MD5 form of passwords too.
 	DigestMD5 bool
 }
@@ -184,7 +186,7 @@ func (a *API) routes() []route {
 	return slices.Concat(a.poolRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
-		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.dataRoutes())
+		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())
 }
 
 // ServeHTTP serves a request.

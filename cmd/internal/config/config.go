@@ -37,6 +37,10 @@ type Config struct {
 	SIP SIP `koanf:"sip"`
 	// Who may use the admin API.
 	Admin Admin `koanf:"admin"`
+	// File with the key that signs checkpoints of the log, so that files of a feed can be proven to an auditor. The
+	// same on every node; `parley pool init` makes it, and the auditor gets the public half, pool.vkey. Readable by the
+	// server's user only. Empty: this node proves nothing.
+	SigningKey string `koanf:"signing_key"`
 	// Compliance feeds. Every node has the same list: any of them may own a feed.
 	Feeds []Feed `koanf:"feeds"`
 }

@@ -46,6 +46,7 @@ import (
 	"parley/projections"
 	"parley/projections/chat"
 	"parley/projections/history"
+	"parley/projections/merkle"
 	"parley/projections/state"
 	"parley/raftnode"
 	"parley/raftnode/router"
@@ -71,6 +72,7 @@ type Node struct {
 	views      *projections.Store
 	rooms      *state.Rooms
 	history    *history.History
+	tree       *merkle.Tree
 	search     *search.Search
 	raft       *raftnode.Node
 	seq        *sequencer.Sequencer[chat.Request, chat.Result]
@@ -79,7 +81,7 @@ type Node struct {
 	front      atomic.Pointer[sipfront.Front]
 	feeds      []*compliance.Feed
 
-	roomsRun, historyRun *projections.Runner
+	roomsRun, historyRun, treeRun *projections.Runner
 
 	registry     *prometheus.Registry
 	peer         net.Addr
@@ -155,7 +157,7 @@ func (n *Node) openViews() (err error) {
 	if n.views, err = projections.OpenStore(filepath.Join(n.cfg.Data, "views"), projections.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the views: %w", err)
 	}
-	n.rooms, n.history = state.New(), history.New()
+	n.rooms, n.history, n.tree = state.New(), history.New(), merkle.New()
 	n.rooms.OnApplied(func(run []event.Envelope, before, after *chat.State) {
 		if f := n.front.Load(); f != nil {
 			f.Applied(run, before, after)
@@ -166,6 +168,9 @@ func (n *Node) openViews() (err error) {
 	}
 	if n.historyRun, err = n.views.Run(n.run, n.log, n.history); err != nil {
 		return fmt.Errorf("run the history: %w", err)
+	}
+	if n.treeRun, err = n.views.Run(n.run, n.log, n.tree); err != nil {
+		return fmt.Errorf("run the Merkle tree: %w", err)
 	}
 	if n.search, err = search.New(n.run, filepath.Join(n.cfg.Data, "search"), n.log, search.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the search indexes: %w", err)
@@ -180,6 +185,7 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
+	n.treeRun.LogIsCurrent() // clients do not need it
 	for _, r := range []*projections.Runner{n.roomsRun, n.historyRun} {
 		r.LogIsCurrent()
 		if err := r.WaitFor(n.run, o); err != nil {
@@ -298,6 +304,9 @@ func (n *Node) watch() {
 			return
 		case <-n.historyRun.Done():
 			n.failProjection(n.historyRun)
+			return
+		case <-n.treeRun.Done():
+			n.failProjection(n.treeRun)
 			return
 		case <-tick.C:
 			if st, ok := n.rooms.Current().Node(n.id); ok && !st.Alive {
