@@ -70,6 +70,8 @@ type Pool interface {
 // Log is the node's log.
 type Log interface {
 	dump.Source
+	// At returns the last offset whose time is not later than t, 0 when there is none.
+	At(t event.Time) (event.Offset, error)
 	// Verify checks first to last again from disk; damage is of class event.ErrCorrupt.
 	Verify(ctx context.Context, first, last event.Offset, progress func(done, total event.Offset)) error
 }
