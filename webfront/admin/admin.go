@@ -52,6 +52,8 @@ type Pool interface {
 	Scratch() *chat.State
 	// Node is this node now.
 	Node() NodeStatus
+	// Digest is of this node at an offset, once the state gets there; it fails when the state has passed it.
+	Digest(ctx context.Context, at event.Offset) (Digest, error)
 	// Await returns when this node shows the event at an offset, or with ctx.
 	Await(ctx context.Context, at event.Offset) error
 	// Members are the nodes of the pool as this node knows them.
@@ -140,7 +142,7 @@ type Options struct {
 	NewID       func() string // fresh lower-case GUID
 	// History returns the messages of a room with first <= id <= last, those of every event that State shows included.
 	History func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error)
-	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Peers. nil: nodes
+	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Nodes. nil: nodes
 	// other than this one have no figures and confirm nothing.
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
 	// Prover proves what feeds delivered; nil: this node has no key to sign with.

@@ -62,6 +62,7 @@ var table = []row{
 		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
 	{pkg: "log", may: []string{"log/event"}, libs: []string{pebble},
 		never: []ban{noViews, {"raftnode", "the log knows records by index and nothing else of Raft, so that it outlives it"}, noSIP, noWeb}},
+	{pkg: "log/scrub", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/eraser", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/logtest", may: []string{"log", "log/event"}, libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP}},
 

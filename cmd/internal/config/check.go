@@ -46,6 +46,12 @@ func (c *Config) Check(now time.Time) error {
 	c.checkAdmin(k)
 	c.checkFeeds(k)
 	c.checkSigningKey(k)
+	if s := c.Scrub; s.Every != 0 && s.Every < time.Minute {
+		k.add("scrub.every", "%v is out of range; use 1m or more, or 0 for never", s.Every)
+	}
+	if s := c.Scrub; s.CompareEvery != 0 && s.CompareEvery < time.Second {
+		k.add("scrub.compare_every", "%v is out of range; use 1s or more, or 0 for never", s.CompareEvery)
+	}
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)
 }

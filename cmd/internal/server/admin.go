@@ -52,6 +52,11 @@ func (p adminPool) Node() admin.NodeStatus {
 	return s
 }
 
+// Digest returns what this node is compared by.
+func (p adminPool) Digest(ctx context.Context, at event.Offset) (admin.Digest, error) {
+	return p.n.digest(ctx, at)
+}
+
 // Members returns the pool as Raft knows it, with the API addresses that the configuration knows.
 func (p adminPool) Members() []admin.Member {
 	https := map[event.NodeID]string{}
@@ -136,7 +141,7 @@ func (n *Node) adminOptions() (admin.Options, error) {
 	o := admin.Options{Pool: adminPool{n}, Log: n.log, Node: n.id, Logger: n.logger, DigestMD5: n.cfg.SIP.DigestMD5,
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
-		Remote: admin.Peers(n.identity.PeerClient),
+		Remote: n.nodes.Status,
 		// The history may be a moment behind the state.
 		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
 			return backend{n}.History(ctx, room, first, last)

@@ -53,6 +53,7 @@ import (
 	"parley/raftnode/sequencer"
 	"parley/search"
 	"parley/sipfront"
+	"parley/webfront/admin"
 )
 
 // Attribute keys of the log lines of this package.
@@ -92,6 +93,7 @@ type Node struct {
 
 	run    context.Context // ends when the node stops
 	cancel context.CancelFunc
+	nodes  *admin.Nodes
 	wg     sync.WaitGroup
 	raftUp chan struct{} // closed once raft and router are set: Raft may call before Open has returned it
 	ready  chan struct{}
@@ -129,9 +131,13 @@ func (n *Node) open() (err error) {
 			return err
 		}
 	}
+	if err := n.checkQuarantine(); err != nil {
+		return err
+	}
 	if n.identity, err = pki.LoadIdentity(n.cfg.TLS.CA, n.cfg.TLS.Cert, n.cfg.TLS.Key); err != nil {
 		return err
 	}
+	n.nodes = admin.NewNodes(n.identity.PeerClient)
 	if n.log, err = log.Open(filepath.Join(n.cfg.Data, "log"), log.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
@@ -208,6 +214,7 @@ func (n *Node) start() error {
 		})
 	}
 	n.wg.Go(n.erase)
+	n.scrubbing()
 	close(n.ready)
 	return nil
 }
