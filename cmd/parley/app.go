@@ -17,8 +17,10 @@ import (
 	"golang.org/x/term"
 
 	"parley/cmd/internal/config"
+	"parley/cmd/internal/verbs"
 	"parley/cmd/internal/version"
 	"parley/log/event"
+	"parley/webfront/admin"
 )
 
 // Exit codes: part of the contract with scripts.
@@ -79,6 +81,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err != nil {
 		line := strings.Join(strings.Fields(err.Error()), " ")
 		var u usageError
+		var p *admin.Problem
+		if errors.As(err, &p) {
+			line += about(p)
+			if len(p.Rows) != 1 || !strings.Contains(p.Detail, p.Rows[0].Error) {
+				a.printRows(p.Rows)
+			}
+		}
 		if errors.As(err, &u) {
 			line += "; see " + cmd.CommandPath() + " --help"
 		}
@@ -87,8 +96,30 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
-// spacedBooleans are options that the product's cmdlets give with a value after a space: -Disabled $true.
-var spacedBooleans = []string{"--disabled", "--invitations", "--file-upload", "--chat-history", "--enable-persistent-chat"}
+// about names the rule that was broken and whom a refusal is about, where its text does not.
+func about(p *admin.Problem) string {
+	out := ""
+	if p.Principal != "" && !strings.Contains(p.Detail, p.Principal.Address()) {
+		out = ", about " + string(p.Principal)
+	}
+	if p.Rule != "" && !strings.Contains(p.Detail, p.Rule) {
+		out = " (rule " + p.Rule + out + ")"
+	} else if out != "" {
+		out = " (" + strings.TrimPrefix(out, ", ") + ")"
+	}
+	return out
+}
+
+// printRows prints every bad row of an import, one a line.
+func (a *app) printRows(rows []admin.ProblemRow) {
+	for _, r := range rows {
+		fmt.Fprintf(a.stderr, "parley: line %d: %s\n", r.Line, strings.Join(strings.Fields(r.Error), " "))
+	}
+}
+
+// spacedBooleans are options that the product's cmdlets give with a value after a space: -Disabled $true. --invitations
+// of a room takes a word, of a category true or false.
+var spacedBooleans = verbs.Flags()
 
 // joinBooleans lets those options be written as there: --disabled true, besides --disabled and --disabled=true.
 func joinBooleans(args []string) []string {
@@ -126,8 +157,9 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print one JSON object per line")
 	f.BoolVar(&a.quiet, "quiet", false, "no progress, no hints")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.sandboxCmd(), a.serveCmd(), a.poolCmd(), a.roomCmd(), a.categoryCmd(), a.userCmd(), a.logCmd(),
-		a.feedCmd(), a.projectionCmd(), a.testCmd(), a.configCmd(), a.versionCmd())
+	root.AddCommand(a.sandboxCmd(), a.serveCmd())
+	root.AddCommand(a.objectCmds()...)
+	root.AddCommand(a.dataCmd(), a.logCmd(), a.feedCmd(), a.projectionCmd(), a.testCmd(), a.manCmd(), a.versionCmd())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	classifyArgs(root)

@@ -83,6 +83,9 @@ const (
 var order = []string{RowHeader, RowUnit, RowUser, RowGroup, RowPolicy, RowGrant, RowConfiguration, RowCompliance, RowEndpoint, RowAddIn,
 	RowCategory, RowRoom, RowMessage, RowEnd}
 
+// Kinds returns the kinds of rows between the first and the last row, in their order.
+func Kinds() []string { return slices.Clone(order[1 : len(order)-1]) }
+
 // has says which rows a level has.
 var has = map[Level][]string{
 	All:           order[1 : len(order)-1],

@@ -236,7 +236,12 @@ func (e *exporter) content(ctx context.Context, r chat.Room) error {
 
 // message makes the row of a message.
 func message(room event.RoomID, m history.Message) Message {
-	return Message{Row: RowMessage, Room: room, MessageID: m.ID, Author: m.By, PostedAt: m.At.String(), Alert: m.Alert, Text: m.Text, RTF: m.RTF}
+	out := Message{Row: RowMessage, Room: room, MessageID: m.ID, Author: m.By, PostedAt: m.At.String(), Alert: m.Alert, Story: m.Story,
+		Title: m.Title, Text: m.Text, RTF: m.RTF}
+	for _, l := range m.Links {
+		out.Links = append(out.Links, Link{Kind: l.Kind, URI: l.URI, Name: l.Name, Size: l.Size})
+	}
+	return out
 }
 
 // sorted returns the keys of a map in order.

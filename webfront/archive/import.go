@@ -35,6 +35,8 @@ type Result struct {
 	Source  string         `json:"source" doc:"domain of the pool that was exported"`
 	AsOf    event.Offset   `json:"as_of" doc:"offset of its log at that time"`
 	Skipped int            `json:"skipped" doc:"messages that are there already, or were removed here"`
+
+	Unconfirmed string `json:"unconfirmed,omitempty" doc:"nodes that do not show it yet, and why"`
 }
 
 // maxBad bounds how many bad rows are told.

@@ -141,9 +141,9 @@ func chunks(rows []chat.ImportRow) (out []*chat.ImportDirectory) {
 
 // Directory parts the rows of an import of any size and order into commands, so that none speaks of what only a later one
 // makes: units from the top down, then what is in them, then who is in which group, and at last what goes.
-func Directory(rows []chat.ImportRow) (out []chat.Command) {
+func Directory(rows []chat.ImportRow) (out []*chat.ImportDirectory) {
 	if len(rows) <= chunkRows {
-		return []chat.Command{&chat.ImportDirectory{Rows: rows}}
+		return []*chat.ImportDirectory{{Rows: rows}}
 	}
 	var units, entries, members, gone []chat.ImportRow
 	for _, r := range rows {
@@ -162,9 +162,7 @@ func Directory(rows []chat.ImportRow) (out []chat.Command) {
 	}
 	slices.SortStableFunc(units, func(x, y chat.ImportRow) int { return strings.Count(x.Unit, "=") - strings.Count(y.Unit, "=") })
 	for _, part := range [][]chat.ImportRow{units, entries, members, gone} {
-		for _, c := range chunks(part) {
-			out = append(out, c)
-		}
+		out = append(out, chunks(part)...)
 	}
 	return out
 }
