@@ -326,7 +326,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, damaged(1, "it is not an archive of a pool: no header of format %q", Format)
 	}
 	if a.Header.Version != Version {
-		return nil, fmt.Errorf("the archive has version %d of the format, this program reads version %d", a.Header.Version, Version)
+		return nil, chat.Refuse(chat.CodeInvalid, "the archive has version %d of the format, this program reads version %d", a.Header.Version, Version)
 	}
 	a.sum.Write(b)
 	a.sum.Write([]byte{'\n'})
