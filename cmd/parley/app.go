@@ -85,7 +85,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		if errors.As(err, &p) {
 			line += about(p)
 			if len(p.Rows) != 1 || !strings.Contains(p.Detail, p.Rows[0].Error) {
-				a.printRows(p.Rows)
+				a.printRows(cmd.Name() == "import", p.Rows)
 			}
 		}
 		if errors.As(err, &u) {
@@ -110,10 +110,14 @@ func about(p *admin.Problem) string {
 	return out
 }
 
-// printRows prints every bad row of an import, one a line.
-func (a *app) printRows(rows []admin.ProblemRow) {
+// printRows prints every bad row of an import, or every bad entry of a list, one a line.
+func (a *app) printRows(ofFile bool, rows []admin.ProblemRow) {
 	for _, r := range rows {
-		fmt.Fprintf(a.stderr, "parley: line %d: %s\n", r.Line, strings.Join(strings.Fields(r.Error), " "))
+		at := ""
+		if ofFile {
+			at = fmt.Sprintf("line %d: ", r.Line)
+		}
+		fmt.Fprintf(a.stderr, "parley: %s%s\n", at, strings.Join(strings.Fields(r.Error), " "))
 	}
 }
 

@@ -97,6 +97,8 @@ func (d *directoryImport) run(ctx context.Context, file string) error {
 		if format, err = dirimport.FormatOf(file); err != nil {
 			return usagef("%s: %w", d.words, err)
 		}
+	} else if o := verbs.ImportOptions[0]; !slices.Contains(o.Values, d.format) {
+		return usagef("%s: --format %q is not one of %s", d.words, d.format, strings.Join(o.Values, ", "))
 	}
 	c, err := d.a.client()
 	if err != nil {

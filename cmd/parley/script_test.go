@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -79,10 +80,14 @@ func fill(t testing.TB, p *admintest.Pool) {
 
 // apiCmd serves the admin API of a pool in memory with the certificates of a directory of pool init, and sets SERVER:
 //
-//	api DIR
+//	api [-empty] DIR
 func apiCmd(ts *testscript.TestScript, neg bool, args []string) {
+	empty := len(args) == 2 && args[0] == "-empty"
+	if empty {
+		args = args[1:]
+	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: api DIR")
+		ts.Fatalf("usage: api [-empty] DIR")
 	}
 	t := scriptT{ts: ts}
 	dir, err := pooldir.Open(ts.MkAbs(args[0]))
@@ -92,7 +97,11 @@ func apiCmd(ts *testscript.TestScript, neg bool, args []string) {
 	id, err := pki.LoadIdentity(c.TLS.CA, c.TLS.Cert, c.TLS.Key)
 	ts.Check(err)
 	pool := admintest.New(t, "")
-	fill(t, pool)
+	if empty {
+		pool.Advance(24 * time.Hour) // what is imported was said before
+	} else {
+		fill(t, pool)
+	}
 	pool.FeedList = []admin.FeedStatus{{Feed: "lyncxml", Adapter: "lyncxml", State: "running", Owner: "n1", Epoch: 1, Offset: 9}}
 	pool.ProjectionList = []admin.ProjectionStatus{{Projection: "rooms", Node: "n1", Version: 1, State: "running", Offset: 9}}
 	api, err := admin.New(admin.Options{Pool: pool, Log: pool.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: pool.Now, NewID: pool.NewID, History: pool.History,

@@ -102,6 +102,9 @@ func longHelp(v *verbs.Verb) string {
 	if v.Long != "" {
 		text += "\n\n" + v.Long
 	}
+	if slices.ContainsFunc(v.Options, func(o verbs.Option) bool { return o.Value == "ADDRESSES" }) {
+		text += "\n\nADDRESSES are " + verbs.Who + ";\nparted by commas, or by semicolons where a distinguished name has commas."
+	}
 	if v.Right != "" {
 		text += fmt.Sprintf("\n\nRight: %s.", roles.Denial(v.Right))
 	}

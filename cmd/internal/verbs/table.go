@@ -25,6 +25,7 @@ func Groups() []Group {
 // Options of many verbs.
 var (
 	poolOption  = Option{Name: "persistent-chat-pool-fqdn", Value: "DOMAIN", Field: "pool", Query: true, Help: "refuse if the pool is another one than that of DOMAIN"}
+	resultSize  = Option{Name: "result-size", Kind: Number, Value: "N", Max: 1<<31 - 1, Query: true, Help: "show at most so many", Default: "all"}
 	asObject    = Option{Name: "as-object", Kind: Switch, Query: true, Help: "show principals with name, kind and distinguished name, not only their address"}
 	revision    = Option{Name: "revision", Kind: Number, Value: "N", Help: "change only what was seen at this revision; refuse if somebody else was faster"}
 	description = Option{Name: "description", Value: "TEXT", Help: "for people"}
@@ -118,7 +119,7 @@ func messages() []Verb {
 		{Words: "message get", Arg: One, ArgWord: "ROOM", ArgFlag: "identity", Short: "Show messages of a room, oldest first", Lines: true,
 			Long:   "Reading messages as an administrator is an event in the log, written before anything is shown.",
 			Method: http.MethodGet, Path: "/rooms/{}/messages", Right: roles.MessageRead,
-			Options: append(query(matching...), Option{Name: "result-size", Kind: Number, Value: "N", Max: 1<<31 - 1, Query: true, Help: "show at most so many", Default: "all"})},
+			Options: append(query(matching...), resultSize)},
 		{Words: "message rm", Arg: One, ArgWord: "ROOM", ArgFlag: "identity", Short: "Remove or replace messages of a room",
 			Long: "Without --remove each message is replaced by a text. The original texts are erased from every node's log, history and search index;\n" +
 				"that they were there stays in the log, which still verifies. Look first: `parley message get` takes the same filters, and\n--what-if tells which messages are meant.",
@@ -130,7 +131,7 @@ func messages() []Verb {
 			OneOf: [][]string{{"category", "room"}},
 			Options: query(Option{Name: "category", Value: "CATEGORY", Help: "whom this category allows and does not deny"}, Option{Name: "room", Value: "ROOM", Help: "who could be a member of this room"},
 				Option{Name: "presenters", Kind: Switch, Help: "who could present in the room, an auditorium"}, Option{Name: "filter", Value: "PATTERN", Help: "only addresses or names that match, with * and ?"},
-				Option{Name: "result-size", Kind: Number, Value: "N", Max: 1<<31 - 1, Help: "show at most so many"}, poolOption),
+				resultSize, poolOption),
 			Columns: []Column{{"PRINCIPAL", "principal"}, {"KIND", "kind"}, {"NAME", "name"}, {"DISTINGUISHED-NAME", "distinguished_name"}}},
 	}
 }
@@ -287,7 +288,7 @@ func poolVerbs() []Verb {
 			Method: http.MethodPatch, Path: "/admins/{}", Right: roles.AdminChange, Options: []Option{{Name: "roles", Kind: List, Value: "ROLES", Help: "roles"}}},
 		Verb{Words: "admin self", Short: "Show who you are and what you may do", Method: http.MethodGet, Path: "/self"},
 		Verb{Words: "admin token get", Arg: OneOrAll, ArgWord: "TOKEN", ArgFlag: "identity", Short: "Show a token (by GUID), or those that the pool issued", Method: http.MethodGet, Path: "/admin-tokens",
-			Right: roles.AdminRead, Options: query(Option{Name: "admin", Value: "ADMIN", Help: "only of this administrator"}),
+			Right: roles.AdminRead, Options: append(query(Option{Name: "admin", Value: "ADMIN", Help: "only of this administrator"}), resultSize, both(poolOption)),
 			Columns: []Column{{"TOKEN", "token"}, {"ADMIN", "admin"}, {"ROLES", "roles[]"}, {"ISSUED", "issued_at"}, {"EXPIRES", "expires"}, {"EXPIRED", "expired"}, {"DESCRIPTION", "description"}}},
 		Verb{Words: "admin token rm", Arg: One, ArgWord: "TOKEN", ArgFlag: "identity", Short: "Revoke a token", Method: http.MethodDelete, Path: "/admin-tokens/{}", Right: roles.AdminChange,
 			Question: "Revoke token %s?", Done: "token {removed} is revoked (event {offset})"},

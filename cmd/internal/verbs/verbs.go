@@ -172,7 +172,7 @@ func (o object) verbs() []Verb {
 			Right: o.create, Options: concat(o.onNew, o.fields, []Option{poolOption})})
 	}
 	add(Verb{Words: "get", Arg: OneOrAll, ArgWord: o.arg, ArgFlag: "identity", Short: o.shows, Method: http.MethodGet, Path: o.path, Right: o.read,
-		Options: concat(o.onGet, []Option{{Name: "result-size", Kind: Number, Value: "N", Max: 1<<31 - 1, Query: true, Help: "show at most so many", Default: "all"}, both(poolOption)}), Columns: o.columns})
+		Options: concat(o.onGet, []Option{resultSize, both(poolOption)}), Columns: o.columns})
 	if o.alters != "" {
 		add(Verb{Words: "set", Arg: One, ArgWord: o.arg, ArgFlag: "identity", ArgElse: o.setElse, Short: o.alters, Method: http.MethodPatch, Path: o.path + "/{}",
 			Right: or(o.change, o.create), Options: concat(o.onSet, o.fields, []Option{revision})})
