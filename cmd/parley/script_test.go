@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -190,11 +191,17 @@ func sameCmd(ts *testscript.TestScript, neg bool, args []string) {
 // testKey is the key of the script's test in its environment.
 type testKey struct{}
 
-// portsCmd sets BASE to a base port for a node n1:
+// portsCmd sets BASE to a base port for a node n1, or for N nodes:
 //
-//	ports
-func portsCmd(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Setenv("BASE", fmt.Sprint(freePorts(ts.Value(testKey{}).(*testing.T), 10)-10))
+//	ports [N]
+func portsCmd(ts *testscript.TestScript, _ bool, args []string) {
+	nodes := 1
+	if len(args) == 1 {
+		var err error
+		nodes, err = strconv.Atoi(args[0])
+		ts.Check(err)
+	}
+	ts.Setenv("BASE", fmt.Sprint(freePorts(ts.Value(testKey{}).(*testing.T), 10*nodes)-10))
 }
 
 // untilCmd runs parley until it succeeds:
