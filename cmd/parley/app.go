@@ -74,9 +74,6 @@ func exitCode(err error) int {
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(joinBooleans(args))
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		line := strings.Join(strings.Fields(err.Error()), " ")
@@ -164,6 +161,9 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.sandboxCmd(), a.serveCmd())
 	root.AddCommand(a.objectCmds()...)
 	root.AddCommand(a.dataCmd(), a.logCmd(), a.feedCmd(), a.projectionCmd(), a.testCmd(), a.manCmd(), a.versionCmd())
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout) // before the completion command is made, which remembers it
+	root.SetErr(a.stderr)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	classifyArgs(root)

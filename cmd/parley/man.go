@@ -78,6 +78,8 @@ func roff(text string) string {
 
 // manPage returns the page of a command (man(7)). It has no date, so that the same program writes the same bytes.
 func manPage(c *cobra.Command) []byte {
+	c.InitDefaultHelpFlag() // cobra adds them to a command when it runs
+	c.InitDefaultVersionFlag()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, ".TH %q 1 \"\" %q \"parley manual\"\n", strings.ToUpper(manName(c)), "parley "+version.Number)
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(c)), roff(c.Short))

@@ -252,7 +252,7 @@ func splitAll(texts []string) (out []string) {
 	for _, text := range texts {
 		start, open := 0, false // open: out ends with a distinguished name that may go on
 		for i := 0; i <= len(text); i++ {
-			if i < len(text) && text[i] == '\\' {
+			if i+1 < len(text) && text[i] == '\\' {
 				i++
 				continue
 			}
