@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"parley/cmd/internal/manpage"
 	"parley/cmd/internal/verbs"
 	"parley/projections/chat/roles"
 )
@@ -146,7 +147,7 @@ func TestAdminDoc(t *testing.T) {
 
 // Every verb and every option explains itself.
 func TestHelp(t *testing.T) {
-	err := eachCommand(testApp().root(), func(c *cobra.Command) error {
+	err := manpage.Each(testApp().root(), func(c *cobra.Command) error {
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: short help %q", c.CommandPath(), c.Short)
 		}
@@ -171,13 +172,13 @@ func TestManPages(t *testing.T) {
 		t.Fatalf("%d %s%s", code, out.String(), errs.String())
 	}
 	n := 0
-	err := eachCommand(testApp().root(), func(c *cobra.Command) error {
+	err := manpage.Each(testApp().root(), func(c *cobra.Command) error {
 		n++
-		b, err := os.ReadFile(filepath.Join(dir, manName(c)+".1"))
+		b, err := os.ReadFile(filepath.Join(dir, manpage.Name(c)+".1"))
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(b, manPage(c)) {
+		if !bytes.Equal(b, manpage.Page(c, statuses)) {
 			t.Errorf("%s: another page every time", c.CommandPath())
 		}
 		for _, part := range []string{".TH \"", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH DESCRIPTION\n"} {
@@ -186,7 +187,7 @@ func TestManPages(t *testing.T) {
 			}
 		}
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden && !bytes.Contains(b, []byte(roff("--"+f.Name)+`\fR`)) {
+			if !f.Hidden && !bytes.Contains(b, []byte(manpage.Roff("--"+f.Name)+`\fR`)) {
 				t.Errorf("%s: the page does not have --%s", c.CommandPath(), f.Name)
 			}
 		})
@@ -233,41 +234,6 @@ func TestCompletion(t *testing.T) {
 		}
 		if strings.Join(got, " ") != x.want {
 			t.Errorf("%q: %q, want %q", x.words, got, x.want)
-		}
-	}
-}
-
-// Lists are parted by commas, and distinguished names are not.
-func TestSplitAll(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                          "",
-		"a,b;c":                     "a|b|c",
-		" a , ,b":                   "a|b",
-		"OU=Ulm,DC=x":               "OU=Ulm,DC=x",
-		"a,CN=b,OU=c,d@x.test,OU=e": "a|CN=b,OU=c|d@x.test|OU=e",
-		"OU=a,OU=b;OU=c":            "OU=a,OU=b|OU=c",
-		`CN=Doe\, Jane,OU=x,a`:      `CN=Doe\, Jane,OU=x|a`,
-		`a\;b;c`:                    `a\;b|c`,
-		"group:1,ou:2,*":            "group:1|ou:2|*",
-		"1.2.3=x,DC=y":              "1.2.3=x,DC=y",
-		`a\`:                        `a\`,
-	} {
-		if got := strings.Join(splitAll([]string{in}), "|"); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-	if got := splitAll([]string{"OU=a", "OU=b"}); len(got) != 2 {
-		t.Errorf("given one by one: %q", got)
-	}
-}
-
-func TestParseTime(t *testing.T) {
-	for in, want := range map[string]string{
-		"2024-02-29": "2024-02-29T00:00:00Z", "2024-02-29 23:59": "2024-02-29T23:59:00Z", "2024-02-29T23:59:01": "2024-02-29T23:59:01Z",
-		"2024-02-29T23:59:00.5+02:00": "2024-02-29T23:59:00.5+02:00", "2023-02-29": "", "now": "", "": "",
-	} {
-		if got, err := parseTime(in); got != want || (err != nil) != (want == "") {
-			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
 }

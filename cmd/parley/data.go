@@ -1,22 +1,17 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"parley/cmd/internal/archivefile"
 	"parley/cmd/internal/client"
 	"parley/cmd/internal/verbs"
 	"parley/projections/chat/roles"
@@ -26,9 +21,6 @@ import (
 func (a *app) dataCmd() *cobra.Command {
 	return group("data", "Export and import users, categories, rooms and messages", a.dataExportCmd(), a.dataImportCmd())
 }
-
-// stdStream is the file name that means standard input or output.
-const stdStream = "-"
 
 // fileName returns the file of a verb: its argument, or --file-name as the product has it.
 func fileName(cmd *cobra.Command, args []string, flag string) (string, error) {
@@ -40,7 +32,7 @@ func fileName(cmd *cobra.Command, args []string, flag string) (string, error) {
 	case flag != "":
 		return "", usagef("%s: FILE is given twice", cmd.CommandPath())
 	}
-	return "", usagef("%s: which FILE? %s is standard input or output", cmd.CommandPath(), stdStream)
+	return "", usagef("%s: which FILE? %s is standard input or output", cmd.CommandPath(), archivefile.Std)
 }
 
 // dataExport is one `data export`.
@@ -50,17 +42,10 @@ type dataExport struct {
 	report  string
 	disable bool
 	changes changeFlags
-
-	counts map[string]int
-	rooms  []string // GUIDs, in the order of the archive
-	seen   map[string]bool
-	rows   int
-	bytes  int64
-	ended  bool
 }
 
 func (a *app) dataExportCmd() *cobra.Command {
-	d := &dataExport{a: a, counts: map[string]int{}, seen: map[string]bool{}}
+	d := &dataExport{a: a}
 	text := map[string]*textFlag{}
 	cmd := &cobra.Command{
 		Use:   "export FILE",
@@ -93,14 +78,14 @@ func (a *app) dataExportCmd() *cobra.Command {
 		for i := range verbs.ExportOptions {
 			o := &verbs.ExportOptions[i]
 			if (o.Name == "level" || o.Name == "start-date") && fs.Changed(o.Name) {
-				v, err := optionValue(cmd, o, text[o.Name].String())
+				v, err := o.Check(text[o.Name].String())
 				if err != nil {
-					return err
+					return usagef("%s: --%s %w", cmd.CommandPath(), o.Name, err)
 				}
 				q.Set(o.Key(), fmt.Sprint(v))
 			}
 		}
-		if s := splitAll(text["scope"].texts); s != nil {
+		if s := verbs.Split(text["scope"].texts); s != nil {
 			q["scope"] = s
 		}
 		if d.disable {
@@ -121,126 +106,50 @@ func (d *dataExport) run(ctx context.Context, q url.Values) error {
 	if err != nil {
 		return err
 	}
-	out, finish, err := d.create()
+	out, err := archivefile.Create(d.file, d.a.stdout)
 	if err != nil {
 		return err
 	}
 	p := d.a.progress("data export")
 	err = c.Stream(ctx, client.Request{Method: http.MethodGet, Path: []string{"data", "export"}, Query: q}, func(line []byte) error {
-		p.count(int64(d.rows), 0, "rows")
-		return d.take(out, line)
+		p.count(int64(out.Rows), 0, "rows")
+		return out.Line(line)
 	})
 	p.done()
-	if err == nil && !d.ended {
+	if err == nil && !out.Complete {
 		err = fmt.Errorf("the node ended the archive before its last row: %w", client.ErrUnavailable)
 	}
-	if err = finish(err); err != nil {
+	if err = out.End(err); err != nil {
 		return err
 	}
+	disabled := 0
 	if d.disable {
-		if err := d.disableRooms(ctx, c); err != nil {
+		disabled = len(out.Rooms)
+		if err := d.disableRooms(ctx, c, out.Rooms); err != nil {
 			return err
 		}
 	}
-	if err := d.a.writeReport(d.report, "Export", d.file, d.counts, nil); err != nil {
-		return err
+	if d.report != "" {
+		if err := archivefile.Report(d.report, "Export", d.file, time.Now(), out.Counts, nil); err != nil {
+			return err
+		}
 	}
-	if d.file == stdStream {
+	if d.file == archivefile.Std {
 		return nil // what else is said would be in the archive
 	}
 	if d.a.json {
-		return d.a.emit(map[string]any{"file": d.file, "rows": d.rows, "bytes": d.bytes, "counts": d.counts, "disabled_rooms": d.disabled()})
+		return d.a.emit(map[string]any{"file": d.file, "rows": out.Rows, "bytes": out.Bytes, "counts": out.Counts, "disabled_rooms": disabled})
 	}
-	d.a.say("%s: %d rows, %d bytes%s", d.file, d.rows, d.bytes, list(d.counts))
+	d.a.say("%s: %d rows, %d bytes%s", d.file, out.Rows, out.Bytes, archivefile.Summary(out.Counts))
 	return nil
 }
 
-func (d *dataExport) disabled() int {
-	if d.disable {
-		return len(d.rooms)
-	}
-	return 0
-}
-
-// list shows counts in the order of an archive.
-func list(counts map[string]int) string {
-	out := ""
-	for _, kind := range archive.Kinds() {
-		if n := counts[kind]; n > 0 {
-			out += fmt.Sprintf(", %s %d", kind, n)
-		}
-	}
-	return out
-}
-
-// create opens the file under another name; finish gives it its own when all of it is there, or takes it away.
-func (d *dataExport) create() (w *bufio.Writer, finish func(error) error, err error) {
-	if d.file == stdStream {
-		w = bufio.NewWriter(d.a.stdout)
-		return w, func(err error) error { return errors.Join(err, w.Flush()) }, nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(d.file), "."+filepath.Base(d.file)+"-*")
-	if err != nil {
-		return nil, nil, err
-	}
-	w = bufio.NewWriterSize(f, 1<<20)
-	return w, func(err error) error {
-		if err == nil {
-			err = errors.Join(w.Flush(), f.Sync())
-		}
-		err = errors.Join(err, f.Close())
-		if err == nil {
-			err = os.Rename(f.Name(), d.file)
-		}
-		if err != nil {
-			_ = os.Remove(f.Name()) // the first error counts
-		}
-		return err
-	}, nil
-}
-
-// take writes a line and counts it.
-func (d *dataExport) take(w *bufio.Writer, line []byte) error {
-	var row struct {
-		Row  string `json:"row"`
-		ID   string `json:"id"`
-		Room string `json:"room"`
-	}
-	if err := json.Unmarshal(line, &row); err != nil {
-		return fmt.Errorf("read the archive: %w", err)
-	}
-	switch row.Row {
-	case archive.RowHeader:
-	case archive.RowEnd:
-		d.ended = true
-	default:
-		d.counts[row.Row]++
-		d.rows++
-	}
-	room := ""
-	switch row.Row {
-	case archive.RowRoom:
-		room = row.ID
-	case archive.RowMessage:
-		room = row.Room
-	}
-	if room != "" && !d.seen[room] {
-		d.seen[room] = true
-		d.rooms = append(d.rooms, room)
-	}
-	d.bytes += int64(len(line)) + 1
-	if _, err := w.Write(line); err != nil {
-		return err
-	}
-	return w.WriteByte('\n')
-}
-
 // disableRooms disables what was exported. Rooms that are disabled already stay so.
-func (d *dataExport) disableRooms(ctx context.Context, c *client.Client) error {
+func (d *dataExport) disableRooms(ctx context.Context, c *client.Client, rooms []string) error {
 	p := d.a.progress("disable rooms")
 	defer p.done()
-	for i, id := range d.rooms {
-		p.count(int64(i), int64(len(d.rooms)), "rooms")
+	for i, id := range rooms {
+		p.count(int64(i), int64(len(rooms)), "rooms")
 		req := d.changes.request(http.MethodPatch, map[string]any{"disabled": true}, "rooms", id)
 		req.Unconfirmed = d.a.unconfirmed("data export")
 		if err := c.Do(ctx, req, nil); err != nil {
@@ -282,8 +191,10 @@ func (a *app) dataImportCmd() *cobra.Command {
 		}
 		changes.whatIf = changes.whatIf || dryRun
 		res, err := a.importArchive(cmd.Context(), name, &changes)
-		if reportErr := a.writeReport(report.String(), "Import", name, res.Counts, err); err == nil {
-			err = reportErr
+		if report.String() != "" {
+			if reportErr := archivefile.Report(report.String(), "Import", name, time.Now(), res.Counts, err); err == nil {
+				err = reportErr
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("data import %s: %w", name, explain(err))
@@ -292,10 +203,10 @@ func (a *app) dataImportCmd() *cobra.Command {
 			return a.emit(res)
 		}
 		if res.DryRun {
-			a.say("what if: %d rows are good and would lead to %d events%s", res.Rows, res.Events, list(res.Counts))
+			a.say("what if: %d rows are good and would lead to %d events%s", res.Rows, res.Events, archivefile.Summary(res.Counts))
 			return nil
 		}
-		a.say("%d rows, %d events (the last is %d), %d messages were there already%s", res.Rows, res.Events, res.Offset, res.Skipped, list(res.Counts))
+		a.say("%d rows, %d events (the last is %d), %d messages were there already%s", res.Rows, res.Events, res.Offset, res.Skipped, archivefile.Summary(res.Counts))
 		return nil
 	}
 	return cmd
@@ -306,15 +217,15 @@ func (a *app) importArchive(ctx context.Context, name string, changes *changeFla
 	if err != nil {
 		return res, err
 	}
-	if name == stdStream {
-		temp, err := a.keep(a.stdin)
+	if name == archivefile.Std {
+		temp, err := archivefile.Keep(a.stdin)
 		if err != nil {
 			return res, err
 		}
 		defer os.Remove(temp) //nolint:errcheck // it is in a directory for such files
 		name = temp
 	}
-	rows, err := countRows(name)
+	rows, err := archivefile.Count(name)
 	if err != nil {
 		return res, err
 	}
@@ -330,80 +241,4 @@ func (a *app) importArchive(ctx context.Context, name string, changes *changeFla
 		req.Unconfirmed(res.Unconfirmed)
 	}
 	return res, nil
-}
-
-// keep puts standard input into a file: it may be sent to more than one node.
-func (a *app) keep(in io.Reader) (name string, err error) {
-	f, err := os.CreateTemp("", "parley-import-*")
-	if err != nil {
-		return "", err
-	}
-	if _, err = io.Copy(f, in); err == nil {
-		err = f.Close()
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error counts
-	}
-	return f.Name(), err
-}
-
-// countRows counts the rows of an archive, so that progress has an end.
-func countRows(name string) (rows int64, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := f.Read(buf)
-		rows += int64(bytes.Count(buf[:n], []byte{'\n'}))
-		if errors.Is(err, io.EOF) {
-			return max(rows-2, 0), nil // but the header and the last row
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-}
-
-// page is what --report writes.
-var page = template.Must(template.New("report").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{.What}} of {{.File}}</title></head>
-<body><h1>{{.What}} of {{.File}}</h1><p>{{.At}}</p>
-{{if .Error}}<p>Failed: {{.Error}}</p>{{else}}<p>Done.</p>{{end}}
-<table><tr><th>Kind</th><th>Rows</th></tr>
-{{range .Counts}}<tr><td>{{.Kind}}</td><td>{{.N}}</td></tr>
-{{end}}</table></body></html>
-`))
-
-// writeReport writes what an export or import did as a page, if one is wanted.
-func (a *app) writeReport(file, what, of string, counts map[string]int, failed error) error {
-	if file == "" {
-		return nil
-	}
-	type count struct {
-		Kind string
-		N    int
-	}
-	data := struct {
-		What, File, At, Error string
-		Counts                []count
-	}{What: what, File: of, At: time.Now().UTC().Format(time.RFC3339)}
-	if failed != nil {
-		data.Error = failed.Error()
-	}
-	for _, kind := range archive.Kinds() {
-		if counts[kind] > 0 {
-			data.Counts = append(data.Counts, count{kind, counts[kind]})
-		}
-	}
-	var b bytes.Buffer
-	if err := page.Execute(&b, data); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	return nil
 }

@@ -35,11 +35,11 @@ func (a *app) tokenNewCmd() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		const what = "admin token new"
 		token, hash := pki.NewToken()
-		b := admin.TokenChange{Admin: &args[0], SHA256: &hash, Roles: splitAll(text["roles"].texts)}
+		b := admin.TokenChange{Admin: &args[0], SHA256: &hash, Roles: verbs.Split(text["roles"].texts)}
 		if cmd.Flags().Changed("expires") {
-			t, err := parseTime(text["expires"].String())
+			t, err := verbs.ParseTime(text["expires"].String())
 			if err != nil {
-				return usagef("%s: --expires: %w", what, err)
+				return usagef("%s: --expires %w", what, err)
 			}
 			b.Expires = &t
 		}

@@ -162,15 +162,15 @@ func (r *verbRun) option(o *verbs.Option) {
 	case verbs.Words:
 		p := &textFlag{kind: o.Value, many: true}
 		fs.Var(p, o.Name, help(o))
-		r.given[o.Name] = func() (any, error) { return splitAll(p.texts), nil }
+		r.given[o.Name] = func() (any, error) { return verbs.Split(p.texts), nil }
 	case verbs.List:
 		add := fs.StringArray(o.Name+"-add", nil, "add `"+o.Value+"` to the "+o.Help)
 		remove := fs.StringArray(o.Name+"-remove", nil, "remove `"+o.Value+"` from the "+o.Help)
 		set := fs.StringArray(o.Name+"-set", nil, "make exactly these `"+o.Value+"` the "+o.Help+"; \"\" for none")
 		r.given[o.Name] = func() (any, error) {
-			c := objects.ListChange{Add: splitAll(*add), Remove: splitAll(*remove)}
+			c := objects.ListChange{Add: verbs.Split(*add), Remove: verbs.Split(*remove)}
 			if fs.Changed(o.Name + "-set") {
-				all := append([]string{}, splitAll(*set)...)
+				all := append([]string{}, verbs.Split(*set)...)
 				c.Set = &all
 			}
 			return c, nil
@@ -194,85 +194,20 @@ func (r *verbRun) option(o *verbs.Option) {
 	default:
 		p := &textFlag{kind: o.Value}
 		fs.Var(p, o.Name, help(o))
-		r.given[o.Name] = func() (any, error) { return optionValue(r.cmd, o, p.String()) }
+		r.given[o.Name] = func() (any, error) { return r.value(o, p.String()) }
 	}
 	if o.Values != nil {
 		r.a.must(r.cmd.RegisterFlagCompletionFunc(o.Name, cobra.FixedCompletions(o.Values, cobra.ShellCompDirectiveNoFileComp)))
 	}
 }
 
-// optionValue checks the text of an option.
-func optionValue(cmd *cobra.Command, o *verbs.Option, text string) (any, error) {
-	switch {
-	case o.Kind == verbs.Number:
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || n < o.Min || o.Max != 0 && n > o.Max {
-			if o.Max == 0 {
-				return nil, usagef("%s: --%s %q is not a number", cmd.CommandPath(), o.Name, text)
-			}
-			return nil, usagef("%s: --%s %q is not a number from %d to %d", cmd.CommandPath(), o.Name, text, o.Min, o.Max)
-		}
-		return n, nil
-	case o.Kind == verbs.Time:
-		t, err := parseTime(text)
-		if err != nil {
-			return nil, usagef("%s: --%s: %w", cmd.CommandPath(), o.Name, err)
-		}
-		return t, nil
-	case o.Values != nil && !slices.Contains(o.Values, strings.ToLower(text)):
-		return nil, usagef("%s: --%s %q is not one of %s", cmd.CommandPath(), o.Name, text, strings.Join(o.Values, ", "))
+// value checks the text of an option.
+func (r *verbRun) value(o *verbs.Option, text string) (any, error) {
+	v, err := o.Check(text)
+	if err != nil {
+		return nil, usagef("%s: --%s %w", r.cmd.CommandPath(), o.Name, err)
 	}
-	return text, nil
-}
-
-// Forms of a time without its zone, which is UTC, as in what we print.
-var timeForms = []string{"2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05"}
-
-// parseTime returns a time as RFC 3339.
-func parseTime(text string) (string, error) {
-	text = strings.TrimSpace(text)
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return t.Format(time.RFC3339Nano), nil
-	}
-	for _, form := range timeForms {
-		if t, err := time.Parse(form, text); err == nil {
-			return t.Format(time.RFC3339Nano), nil
-		}
-	}
-	return "", fmt.Errorf("%q is no time; write 2024-02-29T23:59:59Z, or 2024-02-29 with or without 23:59 (UTC)", text)
-}
-
-// dnPart is how a part of a distinguished name begins.
-var dnPart = regexp.MustCompile(`^\s*(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=`)
-
-// splitAll splits lists at commas and semicolons. A distinguished name has commas of its own: a part like OU=x belongs to
-// the part like CN=y before it, so two names are parted by a semicolon or given one by one. A backslash takes the meaning
-// of the next character away, and stays.
-func splitAll(texts []string) (out []string) {
-	for _, text := range texts {
-		start, open := 0, false // open: out ends with a distinguished name that may go on
-		for i := 0; i <= len(text); i++ {
-			if i+1 < len(text) && text[i] == '\\' {
-				i++
-				continue
-			}
-			if i < len(text) && text[i] != ',' && text[i] != ';' {
-				continue
-			}
-			part := strings.TrimSpace(text[start:min(i, len(text))])
-			isStep := dnPart.MatchString(part)
-			switch {
-			case part == "":
-			case isStep && open:
-				out[len(out)-1] += "," + part
-			default:
-				out = append(out, part)
-			}
-			open = isStep && i < len(text) && text[i] == ','
-			start = i + 1
-		}
-	}
-	return out
+	return v, nil
 }
 
 // isGiven reports whether an option was given in any of its forms.
