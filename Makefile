@@ -14,6 +14,10 @@ help: ## print the targets
 build: ## build the programs into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-verify ./cmd/parley-bench
 
+.PHONY: man
+man: ## write the manual pages into bin/man
+	$(GO) run ./cmd/parley man bin/man
+
 .PHONY: test
 test: deps lint ## every test: lint, race tests, the real client (installs its packages on Debian as root)
 	$(GO) test $(RACE) -timeout 15m ./...

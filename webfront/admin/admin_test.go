@@ -70,9 +70,14 @@ func (f *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	return w
 }
 
-// asDeclared asks that a successful answer has the form that its route declares.
+// asDeclared asks that a successful answer has the form that its route declares, and any other one that of RFC 9457.
 func (f *fixture) asDeclared(r *http.Request, w *httptest.ResponseRecorder) {
 	f.t.Helper()
+	if w.Code >= 400 {
+		if p := problemIn(f.t, w); w.Header().Get("Content-Type") != "application/problem+json" || p.Type == "" || p.Title == "" || p.Status != w.Code || p.Detail == "" || p.Code == "" {
+			f.t.Errorf("%s %s: no problem details: %d %v %s", r.Method, r.URL, w.Code, w.Header(), w.Body)
+		}
+	}
 	if w.Code >= 300 || r.URL.Query().Has("what_if") {
 		return
 	}
