@@ -233,7 +233,7 @@ func deliverPost(t *testing.T, p *event.Posted, change func(*event.Envelope)) (s
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut, run, err := compliance.NewCut("lync", head+1, head+1, base, fixed{w, []event.Envelope{e}})
+	cut, run, err := compliance.NewCut("lync", head+1, head+1, base, fixed{w, []event.Envelope{e}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
