@@ -5,7 +5,7 @@
 //
 // An importer sees one cut at a time, so a Conversation stands for itself: who was in the room before it began enters with
 // the start time, who stays leaves with the end time. A user with several devices enters with the first and leaves with the
-// last. Where we had to decide:
+// last; who acts without being in the room enters and leaves with his act. Where we had to decide:
 //
 //   - LoginName is the SIP address, CorporateEmailID the account's e-mail address, or the SIP address if it has none.
 //   - A file in a message is FileTransferStarted and FileTransferEnded after it, with the name of its stored file. Status is
@@ -146,6 +146,11 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 	}
 	for i, x := range c.Acts {
 		p := c.Persons[i]
+		// Who acts without being in the room, an administrator or somebody who only reads, is in it for that moment.
+		guest := x.What != render.Join && x.What != render.Part && in[x.By] == 0
+		if guest {
+			w.act("ParticipantEntered", p, x.At, internal(p))
+		}
 		switch x.What {
 		case render.Join:
 			if in[x.By]++; in[x.By] == 1 {
@@ -175,6 +180,9 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 			w.act("Message", p, x.At, [2]string{"Content", "[history read: " + x.Text + "]"})
 		default:
 			w.act("Message", p, x.At, [2]string{"Content", "[" + x.Text + "]"})
+		}
+		if guest {
+			w.act("ParticipantLeft", p, x.At, internal(p))
 		}
 	}
 	for _, p := range sorted(in) {

@@ -1,0 +1,22 @@
+package actiance_test
+
+import (
+	"testing"
+
+	"parley/compliance"
+	"parley/compliance/adaptertest"
+	"parley/compliance/actiance"
+	"parley/log/event"
+)
+
+func make(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
+	a, err := actiance.Kind.New(compliance.Env{Node: node, FS: fs, Dir: dir}, compliance.NewOptions(nil))
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func TestConformance(t *testing.T) { adaptertest.Run(t, make) }
+
+func TestGoldens(t *testing.T) { adaptertest.Goldens(t, make) }
