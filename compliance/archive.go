@@ -9,9 +9,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"parley/log/event"
 )
@@ -385,4 +387,55 @@ func (s *sink) Write(p []byte) (int, error) {
 	s.hash.Write(p[:n])
 	s.bytes += uint64(n)
 	return n, s.err
+}
+
+// Probe says whether a directory can be an archive on this node: it makes it, and writes and removes a temporary file.
+func Probe(fsys FS, dir string, node event.NodeID) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make directory %s: %w", dir, err)
+	}
+	name := filepath.Join(dir, ".probe."+string(node)+tempSuffix)
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	f, err := fsys.Create(name)
+	if err != nil {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	_, err = f.Write([]byte("probe\n"))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close(), fsys.Remove(name)); err != nil {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// PlaceFiles puts files into a directory as Put does: whole, durable, never over a different one. last, if it is among them,
+// is the name that comes after all others.
+func PlaceFiles(fsys FS, dir string, files map[string][]byte, last string) error {
+	a := NewArchive(fsys, dir, "copy")
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(files))
+	at := slices.IndexFunc(names, func(n string) bool { return n == last })
+	if at >= 0 {
+		names = append(slices.Delete(names, at, at+1), last)
+	}
+	for _, n := range names {
+		if n == last && len(names) > 1 {
+			if err := fsys.SyncDir(dir); err != nil {
+				return err
+			}
+		}
+		if _, err := a.put(context.Background(), n, func(w io.Writer) error {
+			_, err := w.Write(files[n])
+			return err
+		}); err != nil {
+			return fmt.Errorf("%s in %s: %w", n, dir, err)
+		}
+	}
+	return fsys.SyncDir(dir)
 }

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"parley/compliance"
-	"parley/compliance/adaptertest"
 	"parley/compliance/actiance"
+	"parley/compliance/adaptertest"
 	"parley/log/event"
 )
 

@@ -17,7 +17,6 @@ import (
 	"parley/projections/chat"
 )
 
-
 func TestConformance(t *testing.T) {
 	adaptertest.Run(t, func(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
 		return lyncxml.New(lyncxml.Config{Dir: dir, FS: fs, Node: node})

@@ -175,11 +175,12 @@ func TestTokenOnce(t *testing.T) {
 
 // What is read that is not the reader's own is written down first, once an hour; what makes no sense is not.
 func TestReadsAreRecorded(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, replays)
 	f.talk()
 	token := f.issue("ann", "auditor")
+	want[admin.Feed](f, 200, "PUT", "/feeds/j", `{"adapter":"jsonl","options":{"dir":"/a"}}`)
 	path := map[string]string{"GET /log/events": "/log/events?kind=posted", "GET /rooms/{room}/messages": "/rooms/Lobby/messages?filter=one",
-		"GET /data/export": "/data/export?level=user"}
+		"GET /data/export": "/data/export?level=user", "GET /feeds/{feed}/replay": "/feeds/j/replay?from=2"}
 	for _, rt := range admin.Routes(f.api) {
 		name := rt.Method + " " + rt.Path
 		p, listed := path[name]

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ func (c *Config) Check(now time.Time) error {
 	c.checkSIP(k)
 	c.checkAdmin(k)
 	c.checkFeeds(k)
+	c.checkPrograms(k)
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)
 }
@@ -290,6 +292,25 @@ func (c *Config) checkFeeds(k *checker) {
 		}
 		if f.Every < time.Second || f.Every > 30*24*time.Hour {
 			k.add(key+".every", "%v is out of range; use 1s to 720h", f.Every)
+		}
+	}
+}
+
+func (c *Config) checkPrograms(k *checker) {
+	seen := map[string]bool{}
+	for i, p := range c.Programs {
+		key := fmt.Sprintf("programs[%d]", i)
+		if !nameRE.MatchString(p.Name) {
+			k.add(key+".name", "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", p.Name)
+		}
+		if seen[p.Name] {
+			k.add(key+".name", "%q is listed twice", p.Name)
+		}
+		seen[p.Name] = true
+		if len(p.Command) == 0 || !filepath.IsAbs(p.Command[0]) {
+			k.add(key+".command", "want the absolute path of a program, and its arguments")
+		} else if info, err := os.Stat(p.Command[0]); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			k.add(key+".command", "%s is not a program that can be run", p.Command[0])
 		}
 	}
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Admin Admin `koanf:"admin"`
 	// Compliance feeds. Every node has the same list: any of them may own a feed.
 	Feeds []Feed `koanf:"feeds"`
+	// Programs that feeds with the adapter "external" may run. Every node has the same list.
+	Programs []Program `koanf:"programs"`
 }
 
 // Listen holds one address per service, as HOST:PORT. Port 0 takes any free port. Empty switches the service off.
@@ -129,6 +131,14 @@ type Credential struct {
 	SHA256 string `koanf:"sha256"`
 	// File that holds the SHA-256 of the token in hex, instead of sha256.
 	SHA256File string `koanf:"sha256_file"`
+}
+
+// Program is a command line that a feed names.
+type Program struct {
+	// Name that the feed's option program has: 1 to 63 lower-case letters, digits and "-".
+	Name string `koanf:"name"`
+	// The program, as an absolute path, and its arguments.
+	Command []string `koanf:"command"`
 }
 
 // Feed is a compliance feed.
