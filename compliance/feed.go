@@ -222,6 +222,8 @@ func (f *Feed) Run(ctx context.Context) error {
 			}
 			f.set(func(s *Status) { s.LastError, s.Failures = "", 0 })
 		case ctx.Err() != nil:
+		case f.stopped():
+			// Paused or removed while we were at it: no failure, and the next round says so.
 		case errors.Is(err, chat.ErrStaleEpoch):
 			// Another node was made the owner; our state will tell us in a moment.
 			f.log.Info("compliance: feed was taken over by another node")
@@ -236,6 +238,12 @@ func (f *Feed) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stopped reports whether an administrator wants the feed to stand still.
+func (f *Feed) stopped() bool {
+	fd, _ := f.pool.State().Feed(f.cfg.Name)
+	return fd.Paused || fd.Removed
 }
 
 // rest waits, but no longer than until somebody changes the feed: perhaps he has mended it.

@@ -114,6 +114,9 @@ func (f *Feeds) List() []Status {
 	f.mu.Unlock()
 	var out []Status
 	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if fd, _ := f.pool.State().Feed(name); fd.Removed {
+			continue // it ends in a moment
+		}
 		out = append(out, all[name].Status())
 	}
 	return out
