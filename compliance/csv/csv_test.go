@@ -9,7 +9,7 @@ import (
 	"parley/log/event"
 )
 
-func make(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
+func adapter(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
 	a, err := csv.Kind.New(compliance.Env{Node: node, FS: fs, Dir: dir}, compliance.NewOptions(nil))
 	if err != nil {
 		panic(err)
@@ -17,6 +17,6 @@ func make(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
 	return a
 }
 
-func TestConformance(t *testing.T) { adaptertest.Run(t, make) }
+func TestConformance(t *testing.T) { adaptertest.Run(t, adapter) }
 
-func TestGoldens(t *testing.T) { adaptertest.Goldens(t, make) }
+func TestGoldens(t *testing.T) { adaptertest.Goldens(t, adapter) }
