@@ -80,7 +80,7 @@ type Node struct {
 	seqMetrics *sequencer.Metrics
 	router     *router.Router[chat.Request, chat.Outcome]
 	front      atomic.Pointer[sipfront.Front]
-	feeds      []*compliance.Feed
+	feeds      *compliance.Feeds
 
 	roomsRun, historyRun, treeRun *projections.Runner
 
@@ -206,13 +206,11 @@ func (n *Node) start() error {
 	if err := n.openFront(); err != nil {
 		return err
 	}
-	for _, f := range n.feeds {
-		n.wg.Go(func() {
-			if err := f.Run(n.run); err != nil && n.run.Err() == nil {
-				n.logger.Error("compliance feed ended", keyError, err)
-			}
-		})
-	}
+	n.wg.Go(func() {
+		if err := n.feeds.Run(n.run); err != nil && n.run.Err() == nil {
+			n.logger.Error("compliance feeds ended", keyError, err)
+		}
+	})
 	n.wg.Go(n.erase)
 	n.scrubbing()
 	close(n.ready)
@@ -222,12 +220,7 @@ func (n *Node) start() error {
 // erase carries out removals. A post stays until every feed has proven it durable: the archive must get its text.
 func (n *Node) erase() {
 	err := eraser.Run(n.run, eraser.Config{Log: n.log, Logger: n.logger, Limit: func() event.Offset {
-		limit := n.log.Head().Offset
-		for _, c := range n.cfg.Feeds {
-			f, _ := n.rooms.Current().Feed(c.Name) // one that has not begun has received nothing
-			limit = min(limit, f.Receipt)
-		}
-		return limit
+		return n.feeds.Slowest(n.log.Head().Offset)
 	}, Copies: []func(context.Context, event.Offset) error{n.purgeViews, n.purgeIndex}})
 	switch {
 	case err == nil:
