@@ -102,6 +102,31 @@ func (l *ledger) acked(ops []*op) error {
 	return nil
 }
 
+// sending is a command on its way, as it was sent.
+type sending struct {
+	id             event.CommandID
+	client, dialog int
+}
+
+// inOrder checks that of what a client sent on one dialog without waiting for answers everything that took effect did so
+// in the order sent, whether the client was told or not.
+func (l *ledger) inOrder(sent []sending) error {
+	last := map[sending]event.CommandID{}
+	for _, s := range sent {
+		at, ok := l.seen[s.id]
+		if s.dialog == 0 || !ok {
+			continue
+		}
+		on := sending{client: s.client, dialog: s.dialog}
+		if before, ok := last[on]; ok && l.seen[before] > at {
+			return fmt.Errorf("client %d, dialog %d: command %x was sent before %x and took effect behind it, at %d and %d",
+				s.client, s.dialog, before, s.id, l.seen[before], at)
+		}
+		last[on] = s.id
+	}
+	return nil
+}
+
 // projected checks that a node's room state, which it folded on and off with crashes in between, equals the state
 // folded in one go from the first event.
 func (l *ledger) projected(in *instance) error {
@@ -131,9 +156,10 @@ func (w *World) Check() {
 func (w *World) check() error {
 	// Told first, then the log: what was told later is looked for the next time.
 	ops := w.history.all()
-	told := make([]*op, 0, len(ops))
+	told, sent := make([]*op, 0, len(ops)), make([]sending, 0, len(ops))
 	w.history.mu.Lock()
 	for _, o := range ops {
+		sent = append(sent, sending{o.id, o.client, o.dialog})
 		if o.acked() {
 			c := *o
 			told = append(told, &c)
@@ -149,6 +175,7 @@ func (w *World) check() error {
 	for _, in := range running {
 		errs = append(errs, w.ledger.projected(in))
 	}
+	errs = append(errs, w.ledger.inOrder(sent))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -59,10 +59,12 @@ type Config struct {
 	Nodes    int // founders of the pool, at most 6
 	Standbys int // of them without a vote
 	Rooms    int // 0 means 2
+	Queue    int // commands that the leader's sequencer takes before it is busy; 0 means its own limit
 	Seed     uint64
 
 	lyingDisks bool // the log's disk does not sync: for the test of the checks
 	forgetful  bool // the rules do not remember commands: for the test of the checks
+	hasty      bool // nodes send again what the leader was too busy for: for the test of the checks
 }
 
 // World is a simulated pool and its clients.
@@ -84,6 +86,7 @@ type World struct {
 	mu      sync.Mutex // guards what follows, and node.run
 	failure error
 	ids     uint64
+	naps    *rand.Rand
 	notes   []string
 	ended   bool
 }
@@ -183,7 +186,7 @@ func newWorld(cfg Config) *World {
 	}
 	rng := rand.New(rand.NewPCG(cfg.Seed, 1))
 	w := &World{cfg: cfg, rng: rng, start: time.Now(), history: &history{seed: cfg.Seed}, ledger: newLedger(),
-		fabric: newFabric(rand.New(rand.NewPCG(cfg.Seed, 2)), 2*time.Millisecond)}
+		fabric: newFabric(rand.New(rand.NewPCG(cfg.Seed, 2)), 2*time.Millisecond), naps: rand.New(rand.NewPCG(cfg.Seed, 3))}
 	for i := range cfg.Nodes {
 		n := &node{id: event.NodeID(fmt.Sprintf("n%d", i+1)), disk: newDisk()}
 		n.skew.Store(rng.Int64N(int64(time.Second)) - int64(time.Second)/2)
@@ -224,6 +227,20 @@ func (w *World) stopIfFailed() {
 	w.mu.Unlock()
 	if failed {
 		runtime.Goexit()
+	}
+}
+
+// nap stalls a goroutine now and then, for as long as an election takes: what it saw a moment ago is over when it goes
+// on. Goroutines that hold a lock must not: nobody in the bubble would get on, nor would its clock.
+func (w *World) nap() {
+	w.mu.Lock()
+	var d time.Duration
+	if !w.ended && w.naps.IntN(30) == 0 {
+		d = time.Duration(w.naps.Int64N(int64(1500 * time.Millisecond)))
+	}
+	w.mu.Unlock()
+	if d > 0 {
+		time.Sleep(d)
 	}
 }
 
