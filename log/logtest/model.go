@@ -318,7 +318,11 @@ func (m *model) checkEvents(l *log.Log) error {
 		}
 		seen += len(run)
 	}
-	for _, e := range want {
+	for i, e := range want {
+		// From within an entry all reads go the same way: its ends and one inside will do.
+		if i > 1 && i+1 < len(want) && want[i-2].Index == e.Index && want[i+1].Index == e.Index {
+			continue
+		}
 		run, err := l.Read(e.Offset, 1)
 		if err != nil {
 			return err
@@ -338,6 +342,7 @@ func (m *model) checkTimes(l *log.Log, want []event.Envelope) error {
 	for _, e := range want {
 		times = append(times, e.At-1, e.At)
 	}
+	slices.Sort(times) // all events of an entry have one time
 	times = slices.Compact(times)
 	for _, t := range times {
 		got, err := l.At(t)

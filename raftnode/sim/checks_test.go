@@ -30,6 +30,12 @@ func TestChecksCatch(t *testing.T) {
 			w.Clients(8, Bursts(100, 40))
 			w.Weather(2 * time.Second)
 		}, []string{"took effect behind it"}},
+		{"nodes that send to whoever leads at the moment", Config{Nodes: 3, stray: true}, func(w *World) {
+			w.Clients(8, Bursts(100, 40))
+			for at := time.Second; at < 12*time.Second; at += time.Second {
+				w.At(at, w.Transfer())
+			}
+		}, []string{"took effect behind it"}},
 		{"disks that lie", Config{Nodes: 3, lyingDisks: true}, func(w *World) {
 			w.Clients(6, Posts(20))
 			for at := time.Second; at < 6*time.Second; at += time.Second {

@@ -44,8 +44,6 @@ type instance struct {
 	work   sync.WaitGroup
 	ready  chan struct{} // closed once raft is set
 
-	compared event.Offset // by the ledger; only the script's goroutine uses it
-
 	mu          sync.Mutex
 	raft        *raftnode.Node
 	incarnation event.Incarnation // 0: not announced
@@ -211,12 +209,28 @@ func (in *instance) routes() router.Config[chat.Request, chat.Outcome] {
 	cfg.Open = func(term uint64, here bool) router.Lane[chat.Request, chat.Outcome] {
 		in.w.nap()
 		lane := open(term, here)
+		if in.w.cfg.stray {
+			lane = in.stray(term, lane, open)
+		}
 		return func(q chat.Request, done func(chat.Outcome, error)) {
 			in.w.nap()
 			lane(q, done)
 		}
 	}
 	return cfg
+}
+
+// stray sends to whoever leads when a request arrives, and not to the leader for whom the lane was opened: requests may
+// be on their way to the next leader while earlier ones, which will be sent again, are with the last.
+func (in *instance) stray(term uint64, lane router.Lane[chat.Request, chat.Outcome],
+	open func(uint64, bool) router.Lane[chat.Request, chat.Outcome]) router.Lane[chat.Request, chat.Outcome] {
+	return func(q chat.Request, done func(chat.Outcome, error)) {
+		if now := in.raft.Term(); now != term || in.raft.IsLeader() {
+			id, _, _ := in.raft.Leader()
+			term, lane = now, open(now, id == in.node.id)
+		}
+		lane(q, done)
+	}
 }
 
 // serve takes the requests of another node.

@@ -65,6 +65,7 @@ type Config struct {
 	lyingDisks bool // the log's disk does not sync: for the test of the checks
 	forgetful  bool // the rules do not remember commands: for the test of the checks
 	hasty      bool // nodes send again what the leader was too busy for: for the test of the checks
+	stray      bool // nodes send to whoever leads at the moment: for the test of the checks
 }
 
 // World is a simulated pool and its clients.
@@ -89,6 +90,7 @@ type World struct {
 	naps    *rand.Rand
 	notes   []string
 	ended   bool
+	healed  bool
 }
 
 // Step is a fault, or the end of one.
@@ -235,7 +237,7 @@ func (w *World) stopIfFailed() {
 func (w *World) nap() {
 	w.mu.Lock()
 	var d time.Duration
-	if !w.ended && w.naps.IntN(30) == 0 {
+	if !w.ended && !w.healed && w.naps.IntN(30) == 0 {
 		d = time.Duration(w.naps.Int64N(int64(1500 * time.Millisecond)))
 	}
 	w.mu.Unlock()
@@ -347,6 +349,9 @@ func (w *World) Settle() {
 	}
 	w.fabric.heal()
 	w.note("healed")
+	w.mu.Lock()
+	w.healed = true
+	w.mu.Unlock()
 	done := make(chan struct{})
 	go func() { w.work.Wait(); close(done) }()
 	select {
@@ -363,17 +368,20 @@ func (w *World) Settle() {
 	}
 	w.settled = true
 	w.Check()
-	for _, in := range w.running() { // every row of every log, and a rebuild on every node
+	running := w.running()
+	for _, in := range running { // every row of every log: each has been through crashes of its own
 		if err := in.log.Verify(context.Background(), 0, 0, nil); err != nil {
 			w.fail(err)
 		}
-		before := in.rooms.Current()
-		if err := in.runner.Rebuild(context.Background(), nil); err != nil {
-			w.fail(err)
-		}
-		if after := in.rooms.Current(); after.Hash() != before.Hash() {
-			w.fail(fmt.Errorf("node %s: the rebuilt room state differs", in.node.id))
-		}
+	}
+	// All logs hold the same and all states are the same, Check has just seen to that: one rebuild says what all would.
+	in := running[w.cfg.Seed%uint64(len(running))]
+	before := in.rooms.Current()
+	if err := in.runner.Rebuild(context.Background(), nil); err != nil {
+		w.fail(err)
+	}
+	if after := in.rooms.Current(); after.Hash() != before.Hash() {
+		w.fail(fmt.Errorf("node %s: the rebuilt room state differs", in.node.id))
 	}
 	w.stopIfFailed()
 }
