@@ -1,6 +1,6 @@
 // Package raftnode makes a node a member of the pool: hashicorp/raft over mutually authenticated streams, with the
 // event log as its log store, so that the one synced write of an entry is both. It carries entries (Propose), forwards
-// opaque requests to whoever leads (Forward), follows and changes the membership, and watches its own disk.
+// opaque requests to whoever leads (Stream), follows and changes the membership, and watches its own disk.
 //
 // It knows no rooms and no commands. What an entry means is decided before it is proposed; applying one only moves
 // the log's committed mark, and whoever wants to know reads the log.
