@@ -91,6 +91,7 @@ var table = []row{
 	{pkg: "raftnode/sequencer", may: []string{"log/event"},
 		never: []ban{noChat, noSIP, {raft, "it proposes through an interface, so that it is tested without a pool"}}},
 	{pkg: "raftnode/router", may: []string{"log/event"}, never: []ban{noChat, noSIP}},
+	{pkg: "raftnode/submit", may: []string{"raftnode", "raftnode/router", "raftnode/sequencer", "projections/chat", "log/event"}, never: []ban{noSIP, noWeb}},
 	{pkg: "raftnode/sim", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt}},
 
 	{pkg: "sipfront/xccos/xmltree", pure: true},

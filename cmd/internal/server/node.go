@@ -4,7 +4,7 @@
 //
 //	      sipfront ─────┐        webfront/admin ─┐
 //	         ▲          ▼ Submit                 ▼ Do
-//	Applied  │        router ──► raftnode.Forward ──► (leader's) serveForwarded
+//	Applied  │        router ──► raftnode.Stream ───► (leader's) submit.Serve
 //	         │          │ local                              │
 //	         │          ▼                                    ▼
 //	         │       sequencer ◄── chat.Decide on scratch state (a clone of state.Rooms)
@@ -51,6 +51,7 @@ import (
 	"parley/raftnode"
 	"parley/raftnode/router"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
 	"parley/webfront/admin"
@@ -76,9 +77,9 @@ type Node struct {
 	tree       *merkle.Tree
 	search     *search.Search
 	raft       *raftnode.Node
-	seq        *sequencer.Sequencer[chat.Request, chat.Result]
+	seq        *submit.Sequencer
 	seqMetrics *sequencer.Metrics
-	router     *router.Router[chat.Request, chat.Outcome]
+	router     *submit.Router
 	front      atomic.Pointer[sipfront.Front]
 	feeds      *compliance.Feeds
 
@@ -148,9 +149,9 @@ func (n *Node) open() (err error) {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.router = router.New(router.Config[chat.Request, chat.Outcome]{
-		Leader: n.leader, Epoch: n.raft.Term, Local: n.local, Forward: n.forward, Retry: retry, Patience: n.cfg.SIP.LeaderWait,
-	})
+	routes := submit.Routes(n.raft, n.seq)
+	routes.Patience = n.cfg.SIP.LeaderWait
+	n.router = router.New(routes)
 	close(n.raftUp)
 	n.leaderChanged()
 	if err := n.openFeeds(); err != nil {

@@ -20,6 +20,7 @@ import (
 	"parley/projections/history"
 	"parley/raftnode"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
 	"parley/webfront/admin"
@@ -56,7 +57,7 @@ func (n *Node) openRaft() error {
 		ReplaceAfter:  t.ReplaceVoterAfter,
 		OnLead:        n.lead,
 		OnChange:      n.leaderChanged,
-		Serve:         n.serveForwarded,
+		Serve:         submit.Serve(n.seq),
 		Fatal:         n.fail,
 	})
 	return err
