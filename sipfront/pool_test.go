@@ -41,7 +41,7 @@ type pool struct {
 	queue chan queued
 	st    atomic.Pointer[chat.State]
 	own   *chat.State
-	front atomic.Pointer[sipfront.Front]
+	front atomic.Pointer[[]*sipfront.Front]
 	ids   int
 	stop  chan struct{}
 	wg    sync.WaitGroup
@@ -262,8 +262,10 @@ func (p *pool) decide(batch []queued) {
 	apply := func() {
 		st := p.own.Clone()
 		p.st.Store(st)
-		if f := p.front.Load(); f != nil && len(run) > 0 {
-			f.Applied(run, before, st)
+		if fs := p.front.Load(); fs != nil && len(run) > 0 {
+			for _, f := range *fs {
+				f.Applied(run, before, st)
+			}
 		}
 	}
 	finish := func() {
@@ -359,7 +361,13 @@ type server struct {
 
 func serve(t testing.TB, change func(*sipfront.Config)) *server {
 	t.Helper()
-	p := newPool(t)
+	return newPool(t).serve(node, change)
+}
+
+// serve adds a node to the pool.
+func (p *pool) serve(node event.NodeID, change func(*sipfront.Config)) *server {
+	t := p.t
+	t.Helper()
 	cfg := sipfront.Config{Node: node, Listeners: []sipfront.Listener{{Network: "tcp", Addr: "127.0.0.1:0", AllowUnchallenged: true}}}
 	if change != nil {
 		change(&cfg)
@@ -368,7 +376,12 @@ func serve(t testing.TB, change func(*sipfront.Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.front.Store(f)
+	var all []*sipfront.Front
+	if before := p.front.Load(); before != nil {
+		all = append(all, *before...)
+	}
+	all = append(all, f)
+	p.front.Store(&all)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Serve(ctx) }()

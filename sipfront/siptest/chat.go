@@ -196,9 +196,14 @@ func (c *Client) Command(id string, data *xccos.Data) *xccos.Item {
 	if c.Err() != nil || !c.want(c.InDialog("INFO", textPlain, body), 200) {
 		return nil
 	}
+	return c.ReplyTo(env)
+}
+
+// ReplyTo waits for the reply to the command of an envelope.
+func (c *Client) ReplyTo(env uint64) *xccos.Item {
 	var it *xccos.Item
 	key := strconv.FormatUint(env, 10)
-	c.wait("reply to "+id, func() bool {
+	c.wait("reply to envelope "+key, func() bool {
 		it = c.replies[key]
 		delete(c.replies, key)
 		return it != nil
