@@ -124,7 +124,7 @@ func (p *publishing) done(k presence.Publication, o chat.Outcome, err error) {
 			b = flow.AppendBody(b, presence.TypeFault, presence.Faults(s.state.Settings(p.user), p.outdated))
 		} else {
 			b = append(flow.AppendStatus(b, 200, "OK"), p.echo...)
-			b = flow.AppendBody(b, presence.TypeSelf, presence.RoamingSelf(p.user, s.state.Settings(p.user)))
+			b = flow.AppendBody(b, presence.TypeSelf, presence.RoamingSelf(p.user, presence.Rooms(s.state.Settings(p.user))))
 		}
 		f.answers.put(answer{p.c, b})
 	})

@@ -121,7 +121,7 @@ func (f *Front) document(st *chat.State, name string, user event.Principal) (con
 	case eventContacts:
 		return presence.TypeContacts, []byte(presence.Contacts)
 	case eventSelf:
-		return presence.TypeSelf, presence.RoamingSelf(user, st.Settings(user))
+		return presence.TypeSelf, presence.RoamingSelf(user, presence.Rooms(st.Settings(user)))
 	}
 	return "", nil
 }
