@@ -18,7 +18,7 @@ import (
 
 const (
 	roomsName    = "rooms"
-	roomsVersion = 1
+	roomsVersion = 2
 
 	fieldName        = "name"
 	fieldKey         = "key" // the whole name in lower case: for order and for parts of words
@@ -31,8 +31,10 @@ func roomsKind() kind {
 		mapping: func() (mapping.IndexMapping, error) {
 			key := keywordField()
 			key.DocValues = true
+			description := wordsField()
+			description.IncludeTermVectors = true // positions, for phrases; of a name the key has them
 			return newMapping(map[string]*mapping.FieldMapping{
-				fieldName: wordsField(), fieldKey: key, fieldDescription: wordsField(),
+				fieldName: wordsField(), fieldKey: key, fieldDescription: description,
 			})
 		},
 		fold: foldRoom,

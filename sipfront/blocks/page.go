@@ -8,6 +8,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/history"
 	"parley/sipfront/xccos"
+	"parley/sipfront/xccos/content"
 )
 
 // historyBytes is how much text one history reply holds. With all that stands around it, it must fit an INFO.
@@ -118,10 +119,15 @@ func (p *Page) Room(st *chat.State, first, last uint64, messages []history.Messa
 	return room, next
 }
 
-// Record is a message of the history.
+// Record is a message of the history. A story that was posted here has its title in its text; one that was imported may
+// not, and gets it.
 func Record(st *chat.State, room event.RoomID, m *history.Message) xccos.Post {
+	text := m.Text
+	if title, _ := content.Split(text); m.Story && title == "" {
+		text = content.Join(m.Title, text)
+	}
 	return xccos.Post{ChanURI: chat.RoomURI(st.Domain(), room), Author: string(m.By), Display: displayName(st, m.By), Alert: m.Alert,
-		ChatID: m.ID, TS: xccos.FormatTime(m.At), Text: m.Text, RTF: m.RTF}
+		ChatID: m.ID, TS: xccos.FormatTime(m.At), Text: text, RTF: m.RTF}
 }
 
 // Pages is the reply to a question for the history of rooms. next, the message to ask on with, is for one room only.

@@ -99,7 +99,7 @@ var table = []row{
 		never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
 	{pkg: "sipfront/digest", may: []string{"log/event"}, never: []ban{{"sipfront/flow", "whether a password is right does not depend on how it came"}, noRaft, noWeb}},
 	{pkg: "sipfront/presence", pure: true, may: []string{"projections/chat", "log/event"}},
-	{pkg: "sipfront/blocks", may: []string{"sipfront/xccos", "projections/chat", "projections/chat/invites", "projections/history", "log/event"},
+	{pkg: "sipfront/blocks", may: []string{"sipfront/xccos", "sipfront/xccos/content", "projections/chat", "projections/chat/invites", "projections/history", "log/event"},
 		never: []ban{{"sipfront/flow", "what a user is shown does not depend on how he is connected"}, noRaft, noWeb}},
 	{pkg: "sipfront/commands", may: []string{"sipfront/blocks", "sipfront/xccos", "sipfront/xccos/content", "projections/chat", "projections/chat/match", "projections/history", "log/event"},
 		never: []ban{{"sipfront/flow", "what a command is answered does not depend on how it came"}, {"search", "the pool finds rooms and messages; a command only asks"}, noRaft, noWeb}},
