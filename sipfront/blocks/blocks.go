@@ -39,14 +39,18 @@ func exactMask(r chat.Rights) (m xccos.Mask) {
 // section 4.4), so it gets that one for managers.
 func mask(st *chat.State, room event.RoomID, p event.Principal, sipe bool) xccos.Mask {
 	r := st.Rights(room, p)
+	return maskOf(r.Manager, r.Presenter, sipe)
+}
+
+func maskOf(manager, presenter, sipe bool) xccos.Mask {
 	switch {
-	case r.Manager && sipe:
+	case manager && sipe:
 		return xccos.MaskManagerOpen
-	case r.Manager && r.Presenter:
+	case manager && presenter:
 		return xccos.MaskManagerPresenter
-	case r.Manager:
+	case manager:
 		return xccos.MaskManager
-	case r.Presenter:
+	case presenter:
 		return xccos.MaskPresenter
 	}
 	return xccos.MaskMember
@@ -110,7 +114,7 @@ func Join(st *chat.State, sipe bool, rooms []event.RoomID, failed []xccos.FIB) *
 		var in []xccos.Occupant
 		if !r.Quiet {
 			for _, p := range st.Roster(id) {
-				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: mask(st, id, p.User, sipe)})
+				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: maskOf(p.Manager, p.Presenter, sipe)})
 			}
 		}
 		roster.Add(block(st, &r), in)
