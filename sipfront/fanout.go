@@ -1,6 +1,9 @@
 package sipfront
 
 import (
+	"context"
+	"fmt"
+
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/sipfront/notices"
@@ -52,6 +55,25 @@ func (f *Front) Applied(batch []event.Envelope, before, after *chat.State) {
 		f.turnOut(after, r.last)
 	}
 	f.noteIncarnation(after)
+}
+
+// WaitFor returns when everything up to an offset that was applied here is fanned out: whoever it puts out of a room hears
+// nothing more of it, and whoever it is for has it queued. It waits for the apply too.
+func (f *Front) WaitFor(ctx context.Context, at event.Offset) error {
+	left := make(chan struct{}, len(f.shards))
+	for _, s := range f.shards {
+		s.after(at, func(*shard) { left <- struct{}{} })
+	}
+	for range f.shards {
+		select {
+		case <-left:
+		case <-f.stop: // nobody hears anything any more
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait until event %d is fanned out: %w", at, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // turnOut closes the flows of users who may not use persistent chat any more (XCCOS digest, section 7, R15), behind what

@@ -284,7 +284,7 @@ func TestManageRoom(t *testing.T) {
 	if now = good(t, alice, xccos.CmdChanDisable, about(ops)).Chans[0]; now.Disabled != "true" {
 		t.Errorf("disabled: %+v", now)
 	}
-	refused(t, bob, xccos.CmdGetNode, about(ops), noNode)
+	refused(t, bob, xccos.CmdGetNode, about(ops), "410 ERROR_NODE_DISABLED")
 	if it := bob.TryJoin(ops); it == nil || it.Code != 410 {
 		t.Errorf("join of a disabled room: %+v", it)
 	}

@@ -154,6 +154,11 @@ func TestPutOut(t *testing.T) {
 				notices(t, him)
 			}
 			c.change(s)
+			for _, f := range *s.pool.front.Load() { // as the administrator's command does before it returns
+				if err := f.WaitFor(t.Context(), s.State().Offset()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if s.joined(ops, "bob") {
 				t.Error("bob is still in the room")
 			}

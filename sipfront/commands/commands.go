@@ -63,6 +63,7 @@ type MessageQuery struct {
 	From   uint64 // id to begin with: the least, or with Newest the greatest; 0: none
 	Newest bool   // newest first
 	Limit  int
+	Now    bool // do not wait until what was posted last can be found: an earlier question of the same search has
 }
 
 // Files issues tokens of the pool's file service.
@@ -222,13 +223,18 @@ func RoomOf(st *chat.State, uri string) (event.RoomID, *chat.Refusal) {
 	return room, nil
 }
 
-// seen returns a room that a user may know of. To whoever may not, it does not exist.
+// seen returns a room that a user may know of. To whoever may not, it does not exist; a disabled one is shown to its
+// managers only, and told to be disabled to whoever would see it otherwise.
 func seen(st *chat.State, id event.RoomID, user event.Principal) (chat.Room, *chat.Refusal) {
 	r, ok := st.Room(id)
-	if !ok || !st.Rights(id, user).See {
-		return r, chat.Refuse(chat.CodeNotFound, "no room %s", id)
+	rights := st.Rights(id, user)
+	switch {
+	case rights.See:
+		return r, nil
+	case ok && r.Info.Disabled && st.Covers(r.Info.Category, user) && (r.Info.Privacy != event.PrivacySecret || rights.Member):
+		return r, chat.Refuse(chat.CodeDisabled, "room %s is disabled", id)
 	}
-	return r, nil
+	return r, chat.Refuse(chat.CodeNotFound, "no room %s", id)
 }
 
 // read runs fn with a bounded context where it may wait for a disk.

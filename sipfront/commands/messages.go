@@ -120,12 +120,13 @@ func (d *Desk) find(ctx context.Context, s *searching, room event.RoomID, budget
 	if s.q.MsgID != nil {
 		ask.From = max(s.q.MsgID.ID, 1)
 	}
+	ask.Now = len(s.found) > 0
 	for {
 		ids, total, err := d.Pool.FindMessages(ctx, ask)
 		if err != nil {
 			return f, err
 		}
-		if f.total == 0 {
+		if ask.Now = true; f.total == 0 {
 			f.total = total
 		}
 		for _, id := range ids {

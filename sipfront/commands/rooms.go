@@ -88,11 +88,16 @@ func (d *Desk) modify(k *Call) {
 		k.fail(refusal)
 		return
 	}
-	revision := event.Offset(c.Revision)
-	if revision == 0 {
-		revision = r.Revision
+	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: info, Access: access, Revision: revisionOf(c, &r)})
+}
+
+// revisionOf is which state of a room a change is made to: the one that the client says, or the one that it was worked out
+// from.
+func revisionOf(c *xccos.ChanIB, r *chat.Room) event.Offset {
+	if c.Revision != 0 {
+		return event.Offset(c.Revision)
 	}
-	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: info, Access: access, Revision: revision})
+	return r.Revision
 }
 
 // disable disables a room, or enables it again.
@@ -102,8 +107,9 @@ func (d *Desk) disable(k *Call) {
 		k.fail(refusal)
 		return
 	}
-	r.Info.Disabled = !strings.EqualFold(k.data().Chans[0].Disabled, "false")
-	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: r.Info, Revision: r.Revision})
+	c := &k.data().Chans[0]
+	r.Info.Disabled = !strings.EqualFold(c.Disabled, "false")
+	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: r.Info, Revision: revisionOf(c, &r)})
 }
 
 // remove asks the rules to remove a room, which they do for administrators only (R4), never for a client.

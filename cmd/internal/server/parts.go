@@ -134,9 +134,11 @@ func (b backend) FindRooms(ctx context.Context, q commands.RoomQuery) ([]event.R
 
 // FindMessages asks the search index; it finds what was posted before, unless the index is being rebuilt.
 func (b backend) FindMessages(ctx context.Context, q commands.MessageQuery) (ids []uint64, total uint64, err error) {
-	wait, cancel := context.WithTimeout(ctx, indexWait)
-	defer cancel()
-	_ = b.search.WaitFor(wait, b.rooms.Current().Offset())
+	if !q.Now {
+		wait, cancel := context.WithTimeout(ctx, indexWait)
+		defer cancel()
+		_ = b.search.WaitFor(wait, b.rooms.Current().Offset())
+	}
 	m := search.MessageQuery{Text: q.Query.Text, Match: matchOf(q.Query.Match), Rooms: []event.RoomID{q.Room}, By: q.Query.Authors,
 		From: q.Query.From, Oldest: !q.Newest, Limit: q.Limit}
 	if q.Query.To != 0 {
