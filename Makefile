@@ -12,7 +12,7 @@ help: ## print the targets
 
 .PHONY: build
 build: ## build the programs into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-bench
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-verify ./cmd/parley-bench
 
 .PHONY: test
 test: deps lint ## every test: lint, race tests, the real client (installs its packages on Debian as root)
