@@ -393,6 +393,25 @@ func (c *Client) ExpectNotice(id, user string) xccos.Item {
 	return found
 }
 
+// ExpectNoticeOf waits for a notice about a room and takes it.
+func (c *Client) ExpectNoticeOf(id, room string) xccos.Item {
+	var found xccos.Item
+	c.wait("expect "+id+" of "+room, func() bool {
+		for i := range c.notices {
+			if c.notices[i].ID == id && bytes.Contains(xccos.AppendServer(nil, 1, c.notices[i]), []byte(`uri="`+room+`"`)) {
+				found = c.notices[i]
+				c.notices = append(c.notices[:i], c.notices[i+1:]...)
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// ExpectInvitation waits for an invitation to a room and takes it.
+func (c *Client) ExpectInvitation(room string) { c.ExpectNoticeOf(xccos.NtcInvite, room) }
+
 // Notices returns the notices received so far and forgets them.
 func (c *Client) Notices() []xccos.Item {
 	c.mu.Lock()
