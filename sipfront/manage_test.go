@@ -258,6 +258,10 @@ func TestManageRoom(t *testing.T) {
 	if now.Name != "Wet Dock" || now.Description != "" {
 		t.Errorf("changed again: %+v", now)
 	}
+	good(t, alice, xccos.CmdChanModify, room(xccos.ChanIB{URI: made.URI, Roles: []xccos.Role{{Type: xccos.RoleMember, Op: xccos.RoleSet, Users: principals(bobURI)}}}))
+	if a, b := s.State().Role(s.id(made.URI), event.Principal(aliceURI)), s.State().Role(s.id(made.URI), event.Principal(bobURI)); a != event.RoleManager || b != event.RoleMember {
+		t.Errorf("bob is to be the only member: alice has %d, bob %d", a, b)
+	}
 	refused(t, bob, xccos.CmdChanModify, room(xccos.ChanIB{URI: made.URI, Name: "Mine again"}), forbidden)
 	if got := s.State().Role(s.id(made.URI), event.Principal(bobURI)); got != event.RoleMember {
 		t.Errorf("bob has the role %d", got)
@@ -285,6 +289,8 @@ func TestManageRoom(t *testing.T) {
 		t.Errorf("disabled: %+v", now)
 	}
 	refused(t, bob, xccos.CmdGetNode, about(ops), "410 ERROR_NODE_DISABLED")
+	s.disable(s.id(board))
+	refused(t, bob, xccos.CmdGetNode, about(board), noNode) // a secret still
 	if it := bob.TryJoin(ops); it == nil || it.Code != 410 {
 		t.Errorf("join of a disabled room: %+v", it)
 	}

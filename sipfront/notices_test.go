@@ -200,6 +200,15 @@ func TestOpenClientPutOut(t *testing.T) {
 	bob.Part(ops)
 	check(t, bob)
 	refused(t, bob, xccos.CmdPart, about(ops), notJoined)
+	// Whoever comes again is not taken for one who was put out.
+	bob.Join(ops)
+	check(t, bob)
+	s.changeRoom(ops, nil, event.Access{Principal: event.Principal(bobURI)})
+	s.changeRoom(ops, nil, event.Access{Principal: event.Principal(bobURI), Role: event.RoleMember})
+	bob.Join(ops)
+	bob.Part(ops)
+	check(t, bob)
+	refused(t, bob, xccos.CmdPart, about(ops), notJoined)
 }
 
 // TestRoomNotices: what happens to a room is told to whoever is in it, and to nobody else.
@@ -219,6 +228,9 @@ func TestRoomNotices(t *testing.T) {
 	s.must(&chat.CreateGroup{ID: group, Info: event.GroupInfo{Name: "managers"}})
 	s.changeRoom(lobby, nil, event.Access{Principal: event.GroupPrincipal(group), Role: event.RoleManager})
 	expectNotices(t, erin)
+	second := s.client("erin", epid("second")) // told once, as a user
+	second.Join(lobby)
+	check(t, second)
 	s.must(&chat.ChangeGroup{ID: group, Info: event.GroupInfo{Name: "managers"}, Add: []event.Principal{"sip:erin@contoso.test"}})
 	expectNotices(t, erin, "permmodify erin 3460 in 101")
 	expectNotices(t, alice, "permmodify erin 3460 in 101")
