@@ -33,9 +33,15 @@ func (p adminPool) State() *chat.State { return p.n.rooms.Current() }
 // Scratch returns a copy of it that the caller may fold into.
 func (p adminPool) Scratch() *chat.State { return p.n.rooms.Clone() }
 
-// Await returns when this node shows the event at an offset.
+// Await returns when this node shows the event at an offset, to its chat clients too.
 func (p adminPool) Await(ctx context.Context, at event.Offset) error {
-	return p.n.roomsRun.WaitFor(ctx, at)
+	if err := p.n.roomsRun.WaitFor(ctx, at); err != nil {
+		return err
+	}
+	if f := p.n.front.Load(); f != nil {
+		return f.WaitFor(ctx, at)
+	}
+	return nil
 }
 
 // Node returns this node's own figures.
