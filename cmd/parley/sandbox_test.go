@@ -111,11 +111,13 @@ func TestSandbox(t *testing.T) {
 			t.Errorf("%v %s", err, out)
 		}
 	}
+	feeds(t, dir)
 	live := parley(t, 0, "--dir", dir, "log", "dump", "--json")
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)
 	}
 	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
+	until(t, "every node has what the dump has", func() bool { return everywhere(t, dir, live) })
 	b.end()
 	parley(t, 3, "--dir", dir, "pool", "status")
 
