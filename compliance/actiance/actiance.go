@@ -99,9 +99,8 @@ func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2
 
 // writer appends elements.
 type writer struct {
-	b    []byte
-	id   string // of the conversation
-	when event.Time
+	b  []byte
+	id string // of the conversation
 }
 
 func (w *writer) leaf(indent, name, text string) {
