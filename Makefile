@@ -46,7 +46,7 @@ drill: ## kill -9 of the leader under load, 20 rounds, separate processes
 
 .PHONY: soak
 soak: ## long simulation of the pool with faults; the crash matrix of compliance, 1,000 runs and more
-	$(GO) test -count=1 -timeout 30m -run TestCrashMatrix ./compliance -compliance.matrix=1000 -v
+	$(GO) test -count=1 -timeout 30m -run 'TestCrashMatrix|TestSeeds' ./compliance -compliance.matrix=1000 -compliance.seeds=500 -v
 	$(GO) test -count=1 -timeout 120m -run TestSeeds ./raftnode/sim -sim.seeds=2000 -v
 
 .PHONY: fuzz

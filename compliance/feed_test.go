@@ -3,6 +3,7 @@ package compliance_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"iter"
@@ -568,14 +569,12 @@ func (f *mortalFile) Write(p []byte) (int, error) {
 func (f *mortalFile) Sync() error  { return f.m.none(f.File.Sync) }
 func (f *mortalFile) Close() error { return f.m.none(f.File.Close) }
 
+var stormSeeds = flag.Uint64("compliance.seeds", 15, "how many storms TestSeeds lets loose")
+
 // TestSeeds: three nodes run the feed over one archive while nodes are killed in the middle of file operations, are
 // cut off, lose answers, and the leadership wanders. In the end the archive equals the log.
 func TestSeeds(t *testing.T) {
-	seeds := uint64(60)
-	if testing.Short() {
-		seeds = 10
-	}
-	for seed := range seeds {
+	for seed := range *stormSeeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { storm(t, seed) })
 		})

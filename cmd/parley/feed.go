@@ -240,8 +240,8 @@ func (rc *receiver) line(b []byte) error {
 	case l.First == 0:
 		return fmt.Errorf("the answer has a line that is neither a piece of a file nor the end of a cut: %s", b)
 	default:
-		content := rc.archive[l.Name]
-		if sum := sha256.Sum256(content); l.Name != "" && (hex.EncodeToString(sum[:]) != l.SHA256 || uint64(len(content)) != l.Bytes) {
+		content, there := rc.archive[l.Name]
+		if sum := sha256.Sum256(content); l.Name != "" && (!there || hex.EncodeToString(sum[:]) != l.SHA256 || uint64(len(content)) != l.Bytes) {
 			return fmt.Errorf("%s arrived with other bytes than its receipt says", l.Name)
 		}
 		if err := compliance.PlaceFiles(compliance.OS{}, rc.dir, rc.archive, l.Name); err != nil {

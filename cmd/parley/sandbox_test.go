@@ -118,6 +118,7 @@ func TestSandbox(t *testing.T) {
 		}
 	}
 	revoked(t, dir)
+	feeds(t, dir)
 	live := parley(t, 0, "--dir", dir, "log", "dump", "--json")
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)

@@ -22,6 +22,7 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"parley/compliance"
@@ -84,8 +85,10 @@ func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2
 		if _, err := io.WriteString(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<FileDump xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">\n"); err != nil {
 			return err
 		}
+		var b []byte
 		for _, c := range all.All {
-			if _, err := w.Write(a.conversation(nil, cut, c)); err != nil {
+			b = a.conversation(b[:0], cut, c)
+			if _, err := w.Write(b); err != nil {
 				return err
 			}
 		}
@@ -96,20 +99,19 @@ func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2
 
 // writer appends elements.
 type writer struct {
-	b    []byte
-	id   string // of the conversation
-	when event.Time
+	b  []byte
+	id string // of the conversation
 }
 
 func (w *writer) leaf(indent, name, text string) {
-	w.b = append(w.b, indent...)
-	w.b = append(append(append(w.b, '<'), name...), '>')
-	w.b = render.AppendXML(w.b, text)
-	w.b = append(append(append(w.b, "</"...), name...), ">\n"...)
+	b := append(w.b, indent...)
+	b = append(append(append(b, '<'), name...), '>')
+	b = render.AppendXML(b, text)
+	w.b = append(append(append(b, "</"...), name...), ">\n"...)
 }
 
 // act writes an element about a person: who and when, what is its own, and the ids.
-func (w *writer) act(name string, p compliance.Person, at event.Time, own ...[2]string) {
+func (w *writer) act(name string, p *compliance.Person, at event.Time, own ...[2]string) {
 	w.b = append(append(append(w.b, "    <"...), name...), ">\n"...)
 	w.leaf("      ", "LoginName", p.Principal.Address())
 	w.leaf("      ", "DateTimeUTC", stamp(at))
@@ -126,10 +128,10 @@ func (w *writer) act(name string, p compliance.Person, at event.Time, own ...[2]
 }
 
 // stamp is the time in milliseconds since 1970: what the importer reads.
-func stamp(t event.Time) string { return fmt.Sprint(t.UTC().UnixMilli()) }
+func stamp(t event.Time) string { return strconv.FormatInt(t.UTC().UnixMilli(), 10) }
 
-func internal(p compliance.Person) [2]string {
-	return [2]string{"InternalFlag", fmt.Sprint(p.Internal)}
+func internal(p *compliance.Person) [2]string {
+	return [2]string{"InternalFlag", strconv.FormatBool(p.Internal)}
 }
 
 func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversation) []byte {

@@ -168,7 +168,7 @@ func subject(s string) string {
 }
 
 // address returns a person as a recipient, if he has something like an address.
-func address(p compliance.Person) (string, bool) {
+func address(p *compliance.Person) (string, bool) {
 	a := p.Email
 	if a == "" {
 		a = p.Principal.Address()

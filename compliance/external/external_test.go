@@ -114,6 +114,7 @@ func run(t *testing.T, mode string, ctx context.Context, change func(error) erro
 	dir := t.TempDir()
 	t.Setenv("PARLEY_TEST_ARCHIVER", mode)
 	t.Setenv("PARLEY_TEST_ARCHIVE", dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets each process sleep for a second at its end
 	w, m := adaptertest.Scene()
 	c, events := adaptertest.Cut(t, w, "feed", m.Directory+1, m.Restarted)
 	r, err := external.New([]string{os.Args[0]}).Deliver(ctx, c, func(yield func(event.Envelope, error) bool) {

@@ -136,11 +136,11 @@ func removed(v *event.MessagesRemoved) string {
 
 // Conversation is what happened in one room within a cut.
 type Conversation struct {
-	Place   compliance.Place                      // as it was at the first act
-	Present map[event.Principal]int               // sessions of each user before the first act
-	People  map[event.Principal]compliance.Person // all who are in it, as they were at their last act
+	Place   compliance.Place                       // as it was at the first act
+	Present map[event.Principal]int                // sessions of each user before the first act
+	People  map[event.Principal]*compliance.Person // all who are in it, as they were at their last act
 	Acts    []Act
-	Persons []compliance.Person // who did each act, as he was then
+	Persons []*compliance.Person // who did each act, as he was then
 }
 
 // Start and End are the times of the first and the last act.
@@ -150,7 +150,7 @@ func (c *Conversation) Start() event.Time { return c.Acts[0].At }
 func (c *Conversation) End() event.Time { return c.Acts[len(c.Acts)-1].At }
 
 // Conversations groups the acts of a cut by room, in the order of their first acts. It keeps them all in memory; the feed
-// bounds a cut. Acts that skip returns true for are left out.
+// bounds a cut.
 type Conversations struct {
 	cut  compliance.Cut
 	room map[event.RoomID]*Conversation
@@ -167,16 +167,20 @@ func (c *Conversations) Add(e event.Envelope) error {
 	return Acts(c.cut, e, func(a Act) {
 		conv := c.room[a.Room]
 		if conv == nil {
-			conv = &Conversation{Place: c.cut.Place(a.Room), Present: map[event.Principal]int{}, People: map[event.Principal]compliance.Person{}}
+			conv = &Conversation{Place: c.cut.Place(a.Room), Present: map[event.Principal]int{}, People: map[event.Principal]*compliance.Person{}}
 			for s := range c.cut.State().SessionsIn(a.Room) {
-				conv.Present[s.User]++
-				conv.People[s.User] = c.cut.Person(s.User)
+				if conv.Present[s.User]++; conv.Present[s.User] == 1 {
+					p := c.cut.Person(s.User)
+					conv.People[s.User] = &p
+				}
 			}
 			c.room[a.Room] = conv
 			c.All = append(c.All, conv)
 		}
 		p := c.cut.Person(a.By)
-		conv.People[a.By] = p
-		conv.Acts, conv.Persons = append(conv.Acts, a), append(conv.Persons, p)
+		if old := conv.People[a.By]; old == nil || *old != p { // most acts are by somebody as he was before
+			conv.People[a.By] = &p
+		}
+		conv.Acts, conv.Persons = append(conv.Acts, a), append(conv.Persons, conv.People[a.By])
 	})
 }

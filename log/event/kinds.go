@@ -141,6 +141,14 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind_%d", uint16(k))
 }
 
+// New returns an empty event of a kind, nil if there is none of that number.
+func New(k Kind) Event {
+	if d, ok := kinds[k]; ok {
+		return d.make()
+	}
+	return nil
+}
+
 // ParseKind returns the kind of a name as String prints it.
 func ParseKind(name string) (Kind, bool) {
 	for k, d := range kinds {
