@@ -12,7 +12,7 @@ help: ## print the targets
 
 .PHONY: build
 build: ## build the programs into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-bench
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-verify ./cmd/parley-bench
 
 .PHONY: man
 man: ## write the manual pages into bin/man

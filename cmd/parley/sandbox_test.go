@@ -12,7 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"parley/cmd/internal/pki"
+	"parley/cmd/internal/synthetic"
+	"parley/compliance/proof"
+	"parley/log/event"
+	"parley/webfront/admin"
 )
 
 // box is a sandbox that runs in this process.
@@ -105,7 +111,7 @@ func TestSandbox(t *testing.T) {
 		return strings.Count(s, `"state":"leader"`) == 1 && strings.Count(s, `"state":"voter"`) == 2
 	})
 	for _, args := range [][]string{nil, {"--tls"}} {
-		var res testResult
+		var res synthetic.Result
 		out := parley(t, 0, append([]string{"--dir", dir, "--json", "test", "message", "--timeout", "60s"}, args...)...)
 		if err := json.Unmarshal([]byte(out), &res); err != nil || res.Result != "success" || res.LatencyMS <= 0 || res.Target == res.Receiver {
 			t.Errorf("%v %s", err, out)
@@ -116,7 +122,18 @@ func TestSandbox(t *testing.T) {
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)
 	}
-	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
+	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data)                      // it is running
+	until(t, "every node knows that the last event is committed", func() bool { // a follower is told with the next message
+		marks := map[event.Offset]bool{}
+		for l := range strings.Lines(parley(t, 0, "--dir", dir, "pool", "status", "--json")) {
+			var n admin.NodeStatus
+			if err := json.Unmarshal([]byte(l), &n); err != nil {
+				t.Fatal(err)
+			}
+			marks[n.Committed] = true
+		}
+		return len(marks) == 1
+	})
 	b.end()
 	parley(t, 3, "--dir", dir, "pool", "status")
 
@@ -140,6 +157,7 @@ func TestSandbox(t *testing.T) {
 	if !strings.HasPrefix(again, live) || strings.Count(again, `"kind":"user_created"`) != 5 || strings.Count(again, `"kind":"pool_formed"`) != 1 {
 		t.Errorf("after a restart:\n%s", again)
 	}
+	proveFeed(t, dir)
 	// The demo users talk by themselves.
 	until(t, "a demo user says something", func() bool {
 		return parley(t, 0, "--dir", dir, "log", "dump", "--kind", "posted", "--user", "dave@contoso.test") != ""
@@ -171,6 +189,57 @@ func revoked(t *testing.T, dir string) {
 		for _, n := range nodes {
 			parley(t, 1, "--dir", dir, "--server", n, "--credentials", token, "room", "get", "Operations")
 		}
+	}
+}
+
+// proveFeed has what the demo's feed delivered proven, checks it as an auditor does, and then alters it.
+func proveFeed(t *testing.T, dir string) {
+	t.Helper()
+	kept := filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(kept, []byte(parley(t, 0, "--dir", dir, "log", "checkpoint")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "proof")
+	until(t, "the feed delivers a file", func() bool {
+		for l := range strings.Lines(parley(t, 0, "--dir", dir, "log", "dump", "--json", "--kind", "feed_receipt")) {
+			var r struct{ Name string }
+			if err := json.Unmarshal([]byte(l), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Name != "" {
+				return true
+			}
+		}
+		return false
+	})
+	parley(t, 0, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out, "--since", kept)
+	parley(t, 1, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out) // not twice into one directory
+	parley(t, 1, "--dir", dir, "feed", "prove", "--feed", "nothing", "--out", out+"2")
+	key, err := os.ReadFile(filepath.Join(dir, "pool.vkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := note.NewVerifier(strings.TrimSpace(string(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := proof.Verify(os.DirFS(out), earlier, v)
+	if err != nil || len(r.Findings) > 0 || r.Files == 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	names, err := filepath.Glob(filepath.Join(out, "*.xml"))
+	if err != nil || len(names) != r.Files {
+		t.Fatalf("%d files, %v, %v", r.Files, names, err)
+	}
+	if err := os.WriteFile(names[0], []byte("<Conversations/>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := proof.Verify(os.DirFS(out), nil, v); err != nil || len(r.Findings) != 1 {
+		t.Errorf("%+v %v", r, err)
 	}
 }
 

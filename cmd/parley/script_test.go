@@ -18,6 +18,7 @@ import (
 
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/pooldir"
+	"parley/cmd/internal/stopped"
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/webfront/admin"
@@ -124,7 +125,7 @@ func datadirCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: datadir DIR")
 	}
 	t := scriptT{ts: ts}
-	p := admintest.New(t, filepath.Join(ts.MkAbs(args[0]), logDir))
+	p := admintest.New(t, filepath.Join(ts.MkAbs(args[0]), stopped.LogDir))
 	fill(t, p)
 	ts.Check(p.Log.Close())
 }

@@ -20,7 +20,7 @@ func (a *app) feedCmd() *cobra.Command {
 			})
 		})
 	}
-	return group("feed", "Compliance feeds", list)
+	return group("feed", "Compliance feeds", list, a.feedProveCmd())
 }
 
 func (a *app) projectionCmd() *cobra.Command {

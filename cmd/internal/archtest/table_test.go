@@ -62,6 +62,7 @@ var table = []row{
 		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
 	{pkg: "log", may: []string{"log/event"}, libs: []string{pebble},
 		never: []ban{noViews, {"raftnode", "the log knows records by index and nothing else of Raft, so that it outlives it"}, noSIP, noWeb}},
+	{pkg: "log/scrub", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/eraser", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/logtest", may: []string{"log", "log/event"}, libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP}},
 
@@ -81,6 +82,8 @@ var table = []row{
 		never: []ban{{"projections/chat", "the rules ask it; it does not know the rules"}}},
 	{pkg: "projections/history", may: []string{"projections", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
+	{pkg: "projections/merkle", may: []string{"projections", "log/event"},
+		never: []ban{noRaft, noSIP, {bleve, "it is a projection over rows"}, {"compliance", "proofs are made from the tree, not the other way round"}}},
 	{pkg: "projections/state", may: []string{"projections", "projections/chat", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "the state of rooms does not depend on an index"}, noWeb}},
 
@@ -117,7 +120,7 @@ var table = []row{
 	{pkg: "compliance/*", may: []string{"compliance", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},

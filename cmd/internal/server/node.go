@@ -46,12 +46,14 @@ import (
 	"parley/projections"
 	"parley/projections/chat"
 	"parley/projections/history"
+	"parley/projections/merkle"
 	"parley/projections/state"
 	"parley/raftnode"
 	"parley/raftnode/router"
 	"parley/raftnode/sequencer"
 	"parley/search"
 	"parley/sipfront"
+	"parley/webfront/admin"
 )
 
 // Attribute keys of the log lines of this package.
@@ -71,6 +73,7 @@ type Node struct {
 	views      *projections.Store
 	rooms      *state.Rooms
 	history    *history.History
+	tree       *merkle.Tree
 	search     *search.Search
 	raft       *raftnode.Node
 	seq        *sequencer.Sequencer[chat.Request, chat.Result]
@@ -79,7 +82,7 @@ type Node struct {
 	front      atomic.Pointer[sipfront.Front]
 	feeds      []*compliance.Feed
 
-	roomsRun, historyRun *projections.Runner
+	roomsRun, historyRun, treeRun *projections.Runner
 
 	registry     *prometheus.Registry
 	peer         net.Addr
@@ -90,6 +93,7 @@ type Node struct {
 
 	run    context.Context // ends when the node stops
 	cancel context.CancelFunc
+	nodes  *admin.Nodes
 	wg     sync.WaitGroup
 	raftUp chan struct{} // closed once raft and router are set: Raft may call before Open has returned it
 	ready  chan struct{}
@@ -127,9 +131,13 @@ func (n *Node) open() (err error) {
 			return err
 		}
 	}
+	if err := n.checkQuarantine(); err != nil {
+		return err
+	}
 	if n.identity, err = pki.LoadIdentity(n.cfg.TLS.CA, n.cfg.TLS.Cert, n.cfg.TLS.Key); err != nil {
 		return err
 	}
+	n.nodes = admin.NewNodes(n.identity.PeerClient)
 	if n.log, err = log.Open(filepath.Join(n.cfg.Data, "log"), log.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
@@ -155,7 +163,7 @@ func (n *Node) openViews() (err error) {
 	if n.views, err = projections.OpenStore(filepath.Join(n.cfg.Data, "views"), projections.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the views: %w", err)
 	}
-	n.rooms, n.history = state.New(), history.New()
+	n.rooms, n.history, n.tree = state.New(), history.New(), merkle.New()
 	n.rooms.OnApplied(func(run []event.Envelope, before, after *chat.State) {
 		if f := n.front.Load(); f != nil {
 			f.Applied(run, before, after)
@@ -166,6 +174,9 @@ func (n *Node) openViews() (err error) {
 	}
 	if n.historyRun, err = n.views.Run(n.run, n.log, n.history); err != nil {
 		return fmt.Errorf("run the history: %w", err)
+	}
+	if n.treeRun, err = n.views.Run(n.run, n.log, n.tree); err != nil {
+		return fmt.Errorf("run the Merkle tree: %w", err)
 	}
 	if n.search, err = search.New(n.run, filepath.Join(n.cfg.Data, "search"), n.log, search.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the search indexes: %w", err)
@@ -180,6 +191,7 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
+	n.treeRun.LogIsCurrent() // clients do not need it
 	for _, r := range []*projections.Runner{n.roomsRun, n.historyRun} {
 		r.LogIsCurrent()
 		if err := r.WaitFor(n.run, o); err != nil {
@@ -202,6 +214,7 @@ func (n *Node) start() error {
 		})
 	}
 	n.wg.Go(n.erase)
+	n.scrubbing()
 	close(n.ready)
 	return nil
 }
@@ -298,6 +311,9 @@ func (n *Node) watch() {
 			return
 		case <-n.historyRun.Done():
 			n.failProjection(n.historyRun)
+			return
+		case <-n.treeRun.Done():
+			n.failProjection(n.treeRun)
 			return
 		case <-tick.C:
 			if st, ok := n.rooms.Current().Node(n.id); ok && !st.Alive {

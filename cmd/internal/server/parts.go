@@ -212,7 +212,7 @@ func (n *Node) openWeb() (err error) {
 		n.registry.MustRegister(cs...)
 	}
 	n.registry.MustRegister(projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
-		return []*projections.Runner{n.roomsRun, n.historyRun}
+		return []*projections.Runner{n.roomsRun, n.historyRun, n.treeRun}
 	}))
 	if n.cfg.Listen.Ops != "" {
 		if n.ops, err = net.Listen("tcp", n.cfg.Listen.Ops); err != nil {
@@ -226,7 +226,11 @@ func (n *Node) openWeb() (err error) {
 			return fmt.Errorf("listen for HTTPS: %w", err)
 		}
 		n.https = ln
-		h, err := admin.New(n.adminOptions())
+		o, err := n.adminOptions()
+		if err != nil {
+			return err
+		}
+		h, err := admin.New(o)
 		if err != nil {
 			return err
 		}

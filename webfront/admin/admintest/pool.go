@@ -45,6 +45,15 @@ type Pool struct {
 	ids   int
 }
 
+// Digest is the state's, if it is at the offset.
+func (p *Pool) Digest(_ context.Context, at event.Offset) (admin.Digest, error) {
+	s := p.State()
+	if s.Offset() != at {
+		return admin.Digest{}, fmt.Errorf("it is at %d", s.Offset())
+	}
+	return admin.Digest{Node: "n1", Offset: at, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
+}
+
 // New returns a pool that has formed and whose node n1 has started. Its log is in dir on the real disk, or in memory
 // when dir is empty.
 func New(t testing.TB, dir string) *Pool {
