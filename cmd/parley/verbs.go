@@ -293,10 +293,11 @@ func (r *verbRun) request(arg []string) (client.Request, error) {
 	if r.v.Method == http.MethodPost || r.v.Method == http.MethodPatch {
 		sent = body
 	}
-	out := client.Request{Method: r.v.Method, Body: sent, Slow: r.v.Lines}
+	out := client.Request{Method: r.v.Method, Body: sent}
 	if r.v.Changes() {
 		out = r.changes.request(r.v.Method, sent)
 	}
+	out.Slow = r.v.Slow || slices.ContainsFunc(r.v.Options, func(o verbs.Option) bool { return o.Slow && r.isGiven(&o) })
 	for k, v := range q {
 		if out.Query == nil {
 			out.Query = url.Values{}
