@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"same":    sameCmd,
 			"ports":   portsCmd,
 			"until":   untilCmd,
+			"settled": settledCmd,
 		},
 		RequireExplicitExec: true,
 	})
@@ -210,6 +212,25 @@ func portsCmd(ts *testscript.TestScript, _ bool, args []string) {
 //	until parley ARG...
 func untilCmd(ts *testscript.TestScript, _ bool, args []string) {
 	until(ts.Value(testKey{}).(*testing.T), strings.Join(args, " "), func() bool { return ts.Exec(args[0], args[1:]...) == nil })
+}
+
+// settledCmd gives and takes away until the second verb says that every node but NODE shows it: on a busy machine one may
+// need longer than a verb waits. NODE may be -, for none.
+//
+//	settled NODE parley ARG... -- parley ARG...
+func settledCmd(ts *testscript.TestScript, _ bool, args []string) {
+	i := slices.Index(args, "--")
+	if i < 2 || i+2 > len(args) {
+		ts.Fatalf("usage: settled NODE parley ARG... -- parley ARG...")
+	}
+	node, give, take := args[0], args[1:i], args[i+1:]
+	until(ts.Value(testKey{}).(*testing.T), strings.Join(take, " "), func() bool {
+		if ts.Exec(give[0], give[1:]...) != nil || ts.Exec(take[0], take[1:]...) != nil {
+			return false
+		}
+		_, missing, late := strings.Cut(ts.ReadFile("stderr"), notSeen+": ")
+		return late == (node != "-") && (!late || strings.HasPrefix(missing, node+" (") && strings.Count(missing, " (") == 1)
+	})
 }
 
 // An interrupted tail is done, not failed.
