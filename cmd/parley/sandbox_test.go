@@ -122,7 +122,8 @@ func TestSandbox(t *testing.T) {
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)
 	}
-	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data)                      // it is running
+	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
+	overTheWire(t, dir, b.nodes)
 	until(t, "every node knows that the last event is committed", func() bool { // a follower is told with the next message
 		marks := map[event.Offset]bool{}
 		for l := range strings.Lines(parley(t, 0, "--dir", dir, "pool", "status", "--json")) {

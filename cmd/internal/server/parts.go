@@ -14,17 +14,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"parley/cmd/internal/config"
-	"parley/compliance"
-	"parley/compliance/lyncxml"
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/chat"
 	"parley/projections/history"
 	"parley/raftnode"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
+	"parley/sipfront/commands"
 	"parley/webfront/admin"
 	"parley/webfront/ops"
 )
@@ -59,7 +58,7 @@ func (n *Node) openRaft() error {
 		ReplaceAfter:  t.ReplaceVoterAfter,
 		OnLead:        n.lead,
 		OnChange:      n.leaderChanged,
-		Serve:         n.serveForwarded,
+		Serve:         submit.Serve(n.seq),
 		Fatal:         n.fail,
 	})
 	return err
@@ -114,13 +113,73 @@ func (b backend) History(ctx context.Context, room event.RoomID, first, last uin
 	return b.history.Messages(room, first, last)
 }
 
+// HistorySpan waits for the history too.
+func (b backend) HistorySpan(ctx context.Context, room event.RoomID, from, to event.Time) (first, last uint64, err error) {
+	if err := b.historyRun.WaitFor(ctx, b.rooms.Current().Offset()); err != nil {
+		return 0, 0, err
+	}
+	return b.history.Span(room, from, to)
+}
+
 // FindRooms asks the search index.
-func (b backend) FindRooms(ctx context.Context, text string, descriptions bool, visible func(event.RoomID) bool) ([]event.RoomID, error) {
+func (b backend) FindRooms(ctx context.Context, q commands.RoomQuery) ([]event.RoomID, error) {
 	wait, cancel := context.WithTimeout(ctx, indexWait)
 	defer cancel()
 	// A room made a moment ago should be found. An index that is being rebuilt answers with what it has.
 	_ = b.search.WaitForRooms(wait, b.rooms.Current().Offset())
-	return b.search.Rooms(ctx, search.Query{Text: text, Descriptions: descriptions}, visible)
+	return b.search.Rooms(ctx, search.Query{Text: q.Text, Match: matchOf(q.Match), Descriptions: q.Descriptions, Limit: q.Limit}, q.Visible)
+}
+
+// FindMessages asks the search index; it finds what was posted before, unless the index is being rebuilt.
+func (b backend) FindMessages(ctx context.Context, q commands.MessageQuery) (ids []uint64, total uint64, err error) {
+	if !q.Now {
+		wait, cancel := context.WithTimeout(ctx, indexWait)
+		defer cancel()
+		_ = b.search.WaitFor(wait, b.rooms.Current().Offset())
+	}
+	m := search.MessageQuery{Text: q.Query.Text, Match: matchOf(q.Query.Match), Rooms: []event.RoomID{q.Room}, By: q.Query.Authors,
+		From: q.Query.From, Oldest: !q.Newest, Limit: q.Limit}
+	if q.Query.To != 0 {
+		m.To = q.Query.To + 1 // the index leaves the end out
+	}
+	if q.From > 0 { // where that message stands, or would
+		m.After, m.Before, err = b.offsetsAround(q.Room, q.From)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	hits, total, err := b.search.Page(ctx, m, nil)
+	for _, h := range hits {
+		ids = append(ids, h.MessageID)
+	}
+	return ids, total, err
+}
+
+// offsetsAround returns the offset of the last event before message id of a room, and that of the first message after it.
+func (b backend) offsetsAround(room event.RoomID, id uint64) (before, after event.Offset, err error) {
+	m, err := b.history.From(room, id)
+	if err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case m.ID == 0: // nothing from there on
+		return event.Offset(1<<63 - 1), 0, nil
+	case m.ID > id:
+		return m.Offset - 1, m.Offset, nil
+	}
+	next, err := b.history.From(room, id+1)
+	return m.Offset - 1, next.Offset, err
+}
+
+// matchOf is how the index calls a way to match.
+func matchOf(m event.Match) search.Match {
+	switch m {
+	case event.MatchExact:
+		return search.Phrase
+	case event.MatchOr:
+		return search.AnyWord
+	}
+	return search.AllWords
 }
 
 const indexWait = 2 * time.Second
@@ -164,46 +223,6 @@ func (n *Node) openFront() error {
 		}
 	})
 	return nil
-}
-
-// feedPool is the node as its compliance feeds see it.
-type feedPool struct{ n *Node }
-
-// Submit submits a feed's command in the name of this node.
-func (p feedPool) Submit(ctx context.Context, c chat.Command) (chat.Outcome, error) {
-	return p.n.Do(ctx, chat.Request{Origin: chat.Origin{By: event.NodePrincipal(p.n.id), Trusted: true}, Command: c})
-}
-
-// State returns the newest snapshot.
-func (p feedPool) State() *chat.State { return p.n.rooms.Current() }
-
-// IsLeader reports whether this node leads.
-func (p feedPool) IsLeader() bool { return p.n.raft.IsLeader() }
-
-// Node returns the node's name.
-func (p feedPool) Node() event.NodeID { return p.n.id }
-
-func (n *Node) openFeeds() error {
-	metrics := compliance.NewMetrics()
-	n.registry.MustRegister(metrics.Collectors()...)
-	for _, c := range n.cfg.Feeds {
-		a, err := newAdapter(c, n.id)
-		if err != nil {
-			return fmt.Errorf("compliance feed %s: %w", c.Name, err)
-		}
-		f := compliance.NewFeed(compliance.FeedConfig{Name: c.Name, Adapter: a, Every: c.Every, Metrics: metrics}, feedPool{n}, n.log, n.logger)
-		n.feeds = append(n.feeds, f)
-	}
-	return nil
-}
-
-// newAdapter is the one table of adapters.
-func newAdapter(c config.Feed, node event.NodeID) (compliance.Adapter, error) {
-	switch c.Adapter {
-	case lyncxml.Name:
-		return lyncxml.New(lyncxml.Config{Dir: c.Dir, Node: node}), nil
-	}
-	return nil, fmt.Errorf("no adapter %q", c.Adapter)
 }
 
 func (n *Node) openWeb() (err error) {
@@ -270,16 +289,9 @@ func (n *Node) checks() []ops.Check {
 		}},
 		{Name: "log", Live: true, Run: func(context.Context) error { return n.log.Err() }},
 	}
+	out = append(out, n.feedCheck())
 	for _, r := range n.runners() {
 		out = append(out, ops.Check{Name: "projection-" + r.Name(), Run: func(context.Context) error { return r.Err() }})
-	}
-	for _, f := range n.feeds {
-		out = append(out, ops.Check{Name: "feed-" + f.Status().Feed, Warn: true, Run: func(context.Context) error {
-			if s := f.Status(); s.LastError != "" {
-				return errors.New(s.LastError)
-			}
-			return nil
-		}})
 	}
 	return out
 }

@@ -65,8 +65,11 @@ var inPath = regexp.MustCompile(`\{\w+\}`)
 var elsewhere = map[string]string{
 	"get /openapi.yaml": "none: it describes the others", "get /node": "pool status; and nodes ask each other", "get /status": "pool status",
 	"post /members": "pool add", "delete /members/{}": "pool remove", "post /members/{}/promote": "pool promote", "post /leader": "pool transfer",
-	"get /feeds/{}/proof": "feed prove", "get /log/records": "feed prove", "get /checkpoint": "log checkpoint", "get /log/state": "log state", "get /node/digest": "none: nodes compare themselves",
 	"get /feeds": "feed list", "get /projections": "projection list", "get /log/events": "log dump and tail", "get /log/verify": "log verify",
+	"get /feeds/{}": "feed status", "put /feeds/{}": "feed set", "delete /feeds/{}": "feed rm", "post /feeds/{}/pause": "feed pause",
+	"post /feeds/{}/resume": "feed resume", "get /feeds/{}/replay": "feed replay", "get /node/feeds": "none: nodes ask each other",
+	"get /feeds/{}/proof": "feed prove", "get /log/records": "feed prove", "get /checkpoint": "log checkpoint", "get /log/state": "log state",
+	"get /node/digest": "none: nodes ask each other",
 	"get /data/export": "data export", "post /data/import": "data import", "post /directory/import": "user, group and ou import", "post /admin-tokens": "admin token new",
 }
 
