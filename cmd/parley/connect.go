@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"parley/cmd/internal/client"
 	"parley/cmd/internal/config"
 	"parley/cmd/internal/pooldir"
+	"parley/cmd/internal/show"
 	"parley/webfront/admin"
 	"parley/webfront/dump"
 )
@@ -133,55 +133,11 @@ func (a *app) showWhatIf(raw json.RawMessage) error {
 
 // table prints rows under a head.
 func (a *app) table(head string, rows func(row func(cells ...any))) {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.ReplaceAll(head, " ", "\t"))
-	rows(func(cells ...any) {
-		for i, c := range cells {
-			if i > 0 {
-				fmt.Fprint(w, "\t")
-			}
-			if s := fmt.Sprint(c); s == "" {
-				fmt.Fprint(w, "-")
-			} else {
-				fmt.Fprint(w, strings.Join(strings.Fields(s), " "))
-			}
-		}
-		fmt.Fprintln(w)
-	})
-	a.must(w.Flush())
+	a.must(show.Table(a.stdout, head, rows))
 }
 
 // fields prints one object, a field per line.
-func (a *app) fields(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
-			return err
-		}
-		var list []string
-		text := string(raw)
-		if json.Unmarshal(raw, &list) == nil {
-			text = strings.Join(list, " ")
-		} else {
-			_ = json.Unmarshal(raw, &text) // a string; numbers and booleans stay as they are
-		}
-		fmt.Fprintf(w, "%s\t%s\n", name, strings.Join(strings.Fields(text), " "))
-	}
-	return w.Flush()
-}
+func (a *app) fields(v any) error { return show.Fields(a.stdout, v) }
 
 // changeFlags are the flags of every verb that changes something.
 type changeFlags struct {

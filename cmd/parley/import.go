@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,8 +16,6 @@ import (
 	"parley/cmd/internal/client"
 	"parley/cmd/internal/dirimport"
 	"parley/cmd/internal/verbs"
-	"parley/log/event"
-	"parley/projections/chat"
 	"parley/projections/chat/directory/bulk"
 	"parley/projections/chat/roles"
 	"parley/webfront/admin"
@@ -118,7 +115,7 @@ func (d *directoryImport) run(ctx context.Context, file string) error {
 	err = importStream(ctx, c, req, p, int64(len(rows)), &res)
 	p.done()
 	if len(bad) > 0 {
-		return badRows(bad, len(rows)+len(bad), err)
+		return dirimport.BadRows(bad, len(rows)+len(bad), err)
 	}
 	if err != nil {
 		return err
@@ -137,19 +134,8 @@ func (d *directoryImport) run(ctx context.Context, file string) error {
 	return nil
 }
 
-// badRows is the error of a file with rows that cannot be read; err may have more of them, from the pool.
-func badRows(bad []admin.ProblemRow, rows int, err error) error {
-	var p *admin.Problem
-	if errors.As(err, &p) {
-		bad = append(bad, p.Rows...)
-	}
-	slices.SortStableFunc(bad, func(x, y admin.ProblemRow) int { return cmp.Compare(x.Line, y.Line) })
-	return &admin.Problem{Status: http.StatusBadRequest, Code: string(chat.CodeInvalid), Rows: bad,
-		Detail: fmt.Sprintf("%d of %d rows are bad, nothing was changed; line %d: %s", len(bad), rows, bad[0].Line, bad[0].Error)}
-}
-
 // read reads the file: the rows as the API takes them, and those that cannot be read.
-func (d *directoryImport) read(ctx context.Context, format dirimport.Format, file string) (rows []admin.ImportRow, bad []admin.ProblemRow, err error) {
+func (d *directoryImport) read(ctx context.Context, format dirimport.Format, file string) ([]admin.ImportRow, []admin.ProblemRow, error) {
 	in := io.NopCloser(d.a.stdin)
 	size := int64(0)
 	if file != "-" {
@@ -174,62 +160,11 @@ func (d *directoryImport) read(ctx context.Context, format dirimport.Format, fil
 			fmt.Fprintf(d.a.stderr, "parley: %s: line %d is passed over: %s\n", d.words, line, why)
 		}
 	}
-	// The pool makes the secret, so the password goes there as it is. The parser asks for the secret of a row right before
-	// it hands the row out.
-	password := ""
-	o.Secret = func(_ event.Principal, p string) event.Secret {
-		password = p
-		return event.Secret{}
-	}
-	src, err := dirimport.New(format, in, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	for row, err := range src.Rows(ctx) {
-		var re *dirimport.RowError
-		switch {
-		case errors.As(err, &re):
-			bad = append(bad, admin.ProblemRow{Line: re.Line, Error: re.Err.Error()})
-		case err != nil:
-			return nil, nil, err
-		default:
-			out := apiRow(row)
-			if password != "" {
-				p := password
-				out.Password = &p
-			}
-			rows = append(rows, out)
-		}
-		password = ""
-	}
+	rows, bad, err := dirimport.ReadAPI(ctx, format, in, o)
 	if skipped > 10 && !d.a.quiet {
 		fmt.Fprintf(d.a.stderr, "parley: %s: %d entries are passed over\n", d.words, skipped)
 	}
-	return rows, bad, nil
-}
-
-// apiRow makes the row that the API takes.
-func apiRow(r chat.ImportRow) admin.ImportRow {
-	out := admin.ImportRow{Line: r.Line, Kind: string(r.Kind), Remove: r.Remove, Address: r.Address, ID: r.ID, MemberOf: r.MemberOf, Lenient: r.Lenient}
-	for _, f := range []struct {
-		has  chat.ImportFields
-		from string
-		to   **string
-	}{{bulk.HasName, r.Name, &out.Name}, {bulk.HasUnit, r.Unit, &out.Unit}, {bulk.HasDisplayName, r.DisplayName, &out.DisplayName}, {bulk.HasEmail, r.Email, &out.Email},
-		{bulk.HasDescription, r.Description, &out.Description}, {bulk.HasGivenName, r.GivenName, &out.GivenName}, {bulk.HasSurname, r.Surname, &out.Surname},
-		{bulk.HasCompany, r.Company, &out.Company}} {
-		if r.Has&f.has != 0 {
-			*f.to = &f.from
-		}
-	}
-	if r.Has&bulk.HasEnabled != 0 {
-		out.Enabled = &r.Enabled
-	}
-	if r.Has&bulk.HasMembers != 0 {
-		members := append([]string{}, r.Members...)
-		out.Members = &members
-	}
-	return out
+	return rows, bad, err
 }
 
 // importStream sends an import and reads its answer: lines of progress, then the result into res.

@@ -5,27 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"parley/cmd/internal/client"
+	"parley/cmd/internal/stopped"
 	"parley/log"
 	"parley/log/event"
-	"parley/raftnode"
 	"parley/webfront/admin"
 	"parley/webfront/dump"
-)
-
-// Where a node keeps its log, and its record of how long the log is, below its data directory.
-const (
-	logDir  = "log"
-	raftDir = "raft"
 )
 
 func (a *app) logCmd() *cobra.Command {
@@ -154,69 +145,12 @@ func (a *app) streamEvents(ctx context.Context, what string, q url.Values) error
 	return nil
 }
 
-// withLog opens the log of a stopped node, for reading only. A log that ends before what its node vouched for is
-// damaged, although what is there may be sound: that is said after use.
-func (a *app) withLog(data, what string, use func(*log.Log) error) (err error) {
-	l, err := log.Open(filepath.Join(data, logDir), log.Options{ReadOnly: true})
-	switch {
-	case errors.Is(err, log.ErrInUse):
-		return fmt.Errorf("%s: a node is running on %s; stop it, or ask it with --server: %w", what, data, err)
-	case errors.Is(err, log.ErrNoLog):
-		return fmt.Errorf("%s: %w", what, missingLog(data))
-	case err != nil:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	if err := use(l); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if err := checkPromise(data, l); err != nil {
+// withLog opens the log of a stopped node, for reading only.
+func (a *app) withLog(data, what string, use func(*log.Log) error) error {
+	if err := stopped.With(data, use); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// checkPromise compares a log with what its node vouched for. A copy of the log alone has nothing to compare with.
-func checkPromise(data string, l *log.Log) error {
-	promised, err := raftnode.Promised(filepath.Join(data, raftDir))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if entries, err := os.ReadDir(data); err != nil || l.LastIndex() == 0 || len(entries) == 1 && entries[0].Name() == logDir {
-			return err
-		}
-		return fmt.Errorf("%s has a log, but not the node's record of how long it is (%s): %w", data, raftDir, event.ErrCorrupt)
-	case err != nil:
-		return err
-	}
-	return promised.Kept(l)
-}
-
-// missingLog tells a directory that never held a log from one whose log is gone, which is damage.
-func missingLog(data string) error {
-	entries, err := os.ReadDir(data)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s does not exist; name the data directory of a node, as its ready line does", data)
-	}
-	if err != nil {
-		return err
-	}
-	isNode := false
-	for _, e := range entries {
-		switch e.Name() {
-		case logDir, raftDir, "views", "search":
-			isNode = true
-		default:
-			continue
-		}
-		// A node that died in its very first moments has empty directories.
-		if parts, err := os.ReadDir(filepath.Join(data, e.Name())); err != nil || len(parts) > 0 {
-			return fmt.Errorf("%s is the data of a node, but its log is gone: %w", data, event.ErrCorrupt)
-		}
-	}
-	if isNode {
-		return fmt.Errorf("%s: the node has not begun its log yet", data)
-	}
-	return fmt.Errorf("%s is not the data directory of a node; name it as its ready line does", data)
 }
 
 func (a *app) logVerifyCmd() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/pooldir"
+	"parley/cmd/internal/stopped"
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/webfront/admin"
@@ -43,10 +45,12 @@ func TestScripts(t *testing.T) {
 			"api":     apiCmd,
 			"datadir": datadirCmd,
 			"status":  statusCmd,
+			"verb":    verbCmd,
 			"flip":    flipCmd,
 			"same":    sameCmd,
 			"ports":   portsCmd,
 			"until":   untilCmd,
+			"settled": settledCmd,
 		},
 		RequireExplicitExec: true,
 	})
@@ -124,7 +128,7 @@ func datadirCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: datadir DIR")
 	}
 	t := scriptT{ts: ts}
-	p := admintest.New(t, filepath.Join(ts.MkAbs(args[0]), logDir))
+	p := admintest.New(t, filepath.Join(ts.MkAbs(args[0]), stopped.LogDir))
 	fill(t, p)
 	ts.Check(p.Log.Close())
 }
@@ -146,6 +150,23 @@ func statusCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit code %d, want %s (%v)", got, args[0], err)
+	}
+}
+
+// verbCmd runs a verb of parley in this process, which is much faster under the race detector than a process of its own,
+// and asks for an exit code. Files must be named in full, and standard input is empty:
+//
+//	verb CODE ARG...
+func verbCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: verb CODE ARG...")
+	}
+	a := &app{stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr()}
+	for _, name := range []string{"HOME", "PARLEY_SERVER", "PARLEY_CREDENTIALS"} {
+		a.environ = append(a.environ, name+"="+ts.Getenv(name))
+	}
+	if got := a.run(context.Background(), args[1:]); fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
 }
 
@@ -209,6 +230,25 @@ func portsCmd(ts *testscript.TestScript, _ bool, args []string) {
 //	until parley ARG...
 func untilCmd(ts *testscript.TestScript, _ bool, args []string) {
 	until(ts.Value(testKey{}).(*testing.T), strings.Join(args, " "), func() bool { return ts.Exec(args[0], args[1:]...) == nil })
+}
+
+// settledCmd gives and takes away until the second verb says that every node but NODE shows it: on a busy machine one may
+// need longer than a verb waits. NODE may be -, for none.
+//
+//	settled NODE parley ARG... -- parley ARG...
+func settledCmd(ts *testscript.TestScript, _ bool, args []string) {
+	i := slices.Index(args, "--")
+	if i < 2 || i+2 > len(args) {
+		ts.Fatalf("usage: settled NODE parley ARG... -- parley ARG...")
+	}
+	node, give, take := args[0], args[1:i], args[i+1:]
+	until(ts.Value(testKey{}).(*testing.T), strings.Join(take, " "), func() bool {
+		if ts.Exec(give[0], give[1:]...) != nil || ts.Exec(take[0], take[1:]...) != nil {
+			return false
+		}
+		_, missing, late := strings.Cut(ts.ReadFile("stderr"), notSeen+": ")
+		return late == (node != "-") && (!late || strings.HasPrefix(missing, node+" (") && strings.Count(missing, " (") == 1)
+	})
 }
 
 // An interrupted tail is done, not failed.

@@ -8,15 +8,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"parley/cmd/internal/client"
+	"parley/cmd/internal/show"
 	"parley/cmd/internal/verbs"
 	"parley/projections/chat/roles"
 	"parley/webfront/objects"
@@ -294,10 +293,11 @@ func (r *verbRun) request(arg []string) (client.Request, error) {
 	if r.v.Method == http.MethodPost || r.v.Method == http.MethodPatch {
 		sent = body
 	}
-	out := client.Request{Method: r.v.Method, Body: sent, Slow: r.v.Lines}
+	out := client.Request{Method: r.v.Method, Body: sent}
 	if r.v.Changes() {
 		out = r.changes.request(r.v.Method, sent)
 	}
+	out.Slow = r.v.Slow || slices.ContainsFunc(r.v.Options, func(o verbs.Option) bool { return o.Slow && r.isGiven(&o) })
 	for k, v := range q {
 		if out.Query == nil {
 			out.Query = url.Values{}
@@ -339,7 +339,7 @@ func (r *verbRun) run(ctx context.Context, args []string) error {
 // show prints an answer for people.
 func (r *verbRun) show(raw json.RawMessage) {
 	if r.v.Done != "" {
-		r.a.say("%s", fillIn(r.v.Done, raw))
+		r.a.say("%s", show.Fill(r.v.Done, raw))
 		return
 	}
 	var list []map[string]json.RawMessage
@@ -355,48 +355,11 @@ func (r *verbRun) show(raw json.RawMessage) {
 		for _, o := range list {
 			var cells []any
 			for _, c := range r.v.Columns {
-				cells = append(cells, cell(o, c.Key))
+				cells = append(cells, show.Cell(o, c.Key))
 			}
 			row(cells...)
 		}
 	})
-}
-
-// cell returns a field as a table shows it.
-func cell(o map[string]json.RawMessage, key string) string {
-	key, items := strings.CutSuffix(key, "[]")
-	var list []json.RawMessage
-	if json.Unmarshal(o[key], &list) != nil {
-		return plain(o[key])
-	}
-	if !items {
-		return strconv.Itoa(len(list))
-	}
-	var out []string
-	for _, v := range list {
-		out = append(out, plain(v))
-	}
-	return strings.Join(out, " ")
-}
-
-// plain returns a string without its quotes, and anything else as JSON has it.
-func plain(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
-}
-
-var placeholder = regexp.MustCompile(`\{(\w+)\}`)
-
-// fillIn puts fields of an answer into a text.
-func fillIn(text string, raw json.RawMessage) string {
-	var o map[string]json.RawMessage
-	if json.Unmarshal(raw, &o) != nil {
-		return text
-	}
-	return placeholder.ReplaceAllStringFunc(text, func(p string) string { return plain(o[p[1:len(p)-1]]) })
 }
 
 // stream prints messages as they come.
@@ -411,11 +374,11 @@ func (r *verbRun) stream(ctx context.Context, req client.Request) error {
 			if err := json.Unmarshal(line, &o); err != nil {
 				return fmt.Errorf("read the answer: %w", err)
 			}
-			text := plain(o["body"])
-			if title := plain(o["title"]); title != "" {
+			text := show.Plain(o["body"])
+			if title := show.Plain(o["title"]); title != "" {
 				text = title + ": " + text
 			}
-			line = fmt.Appendf(nil, "%s  %s  %s  %q", plain(o["message_id"]), plain(o["at"]), plain(o["by"]), text)
+			line = fmt.Appendf(nil, "%s  %s  %s  %q", show.Plain(o["message_id"]), show.Plain(o["at"]), show.Plain(o["by"]), text)
 		}
 		_, err := r.a.stdout.Write(append(bytes.Clone(line), '\n'))
 		return err
@@ -453,7 +416,7 @@ func (a *app) completeNames(object string) cobra.CompletionFunc {
 		}
 		var out []cobra.Completion
 		for _, o := range list {
-			if name := plain(o[all[i].Columns[0].Key]); strings.HasPrefix(strings.ToLower(name), strings.ToLower(prefix)) {
+			if name := show.Plain(o[all[i].Columns[0].Key]); strings.HasPrefix(strings.ToLower(name), strings.ToLower(prefix)) {
 				out = append(out, name)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -125,6 +126,63 @@ func TestNodesAreTried(t *testing.T) {
 		t.Errorf("refused: %v, %d requests", err, len(keys))
 	}
 }
+
+// An upload is sent whole to each node that it is tried on, and to none that refuses it at once. Nodes that have not shown
+// a change yet are told.
+func TestUpload(t *testing.T) {
+	s := newSite(t)
+	body := strings.Repeat("a line\n", 1<<17)
+	var got, refused int64
+	busy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got += n
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(503)
+		fmt.Fprint(w, `{"status":503,"code":"unavailable","detail":"nobody leads"}`)
+	})
+	live := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got += n
+		w.Header().Set(admin.UnconfirmedHeader, "n2 (down)")
+		fmt.Fprintln(w, `{"done":true}`)
+	})
+	opened := 0
+	var unconfirmed string
+	req := Request{Method: "POST", Path: []string{"data", "import"}, Unconfirmed: func(nodes string) { unconfirmed = nodes },
+		Upload: func() (io.ReadCloser, error) {
+			opened++
+			return io.NopCloser(strings.NewReader(body)), nil
+		}}
+	lines := 0
+	err := s.client(closed(t), s.serve(busy), s.serve(live)).Stream(t.Context(), req, func([]byte) error { lines++; return nil })
+	if err != nil || got != 2*int64(len(body)) || lines != 1 || opened != 3 || unconfirmed != "n2 (down)" {
+		t.Errorf("%v: %d bytes, %d lines, opened %d times, unconfirmed %q", err, got, lines, opened, unconfirmed)
+	}
+	denies := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(403)
+		fmt.Fprint(w, `{"status":403,"code":"forbidden","detail":"you may not"}`)
+	})
+	req.Upload = func() (io.ReadCloser, error) {
+		return io.NopCloser(readFunc(func(b []byte) (int, error) {
+			refused += int64(len(b))
+			return len(b), nil // it never ends
+		})), nil
+	}
+	if err := s.client(s.serve(denies)).Stream(t.Context(), req, func([]byte) error { return nil }); !errors.Is(err, chat.ErrForbidden) || refused > 1<<20 {
+		t.Errorf("%v, after %d bytes", err, refused)
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestTrust(t *testing.T) {
 	s := newSite(t)

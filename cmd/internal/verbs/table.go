@@ -97,7 +97,7 @@ func rooms() []Verb {
 				Option{Name: "manager", Value: "ADDRESS", Help: "only with this manager"}, Option{Name: "member", Value: "ADDRESS", Help: "only with this member"},
 				roomPrivacy, roomType, roomInvitations,
 				Option{Name: "disabled", Kind: Flag, Help: "only disabled rooms; false: only enabled ones"},
-				Option{Name: "chat-content-exceeds-mb", Kind: Number, Value: "N", Max: 1<<31 - 1, Help: "only rooms whose messages have more than N times 1,048,576 bytes; they are all read for it"},
+				Option{Name: "chat-content-exceeds-mb", Slow: true, Kind: Number, Value: "N", Max: 1<<31 - 1, Help: "only rooms whose messages have more than N times 1,048,576 bytes; they are all read for it"},
 				both(asObject))),
 		columns: []Column{{"NAME", "name"}, {"CATEGORY", "category"}, {"TYPE", "type"}, {"PRIVACY", "privacy"}, {"DISABLED", "disabled"}, {"MEMBERS", "members"},
 			{"PRESENT", "participants"}, {"MESSAGES", "last_message_id"}, {"ROOM", "room"}},
@@ -109,7 +109,7 @@ func rooms() []Verb {
 	}
 	return append(out, Verb{Words: "room clear", Arg: One, ArgWord: "ROOM", ArgFlag: "identity", Short: "Remove all messages of a room up to a time",
 		Long:   "The texts are erased from every node's log, history and search index; that they were there stays in the log, which still verifies.\n--what-if tells the event that would be written; `parley message get ROOM --end-date TIME` shows what would go.",
-		Method: http.MethodPost, Path: "/rooms/{}/clear", Right: roles.MessageRemove, Question: "Remove messages of room %s up to that time, for good?",
+		Method: http.MethodPost, Path: "/rooms/{}/clear", Right: roles.MessageRemove, Slow: true, Question: "Remove messages of room %s up to that time, for good?",
 		Options: []Option{{Name: "end-date", Kind: Time, Value: "TIME", Required: true, Help: "everything posted then or earlier goes; a date alone is its first moment"}},
 		Done:    "{messages} messages of room {room} are removed"})
 }
@@ -123,7 +123,7 @@ func messages() []Verb {
 		{Words: "message rm", Arg: One, ArgWord: "ROOM", ArgFlag: "identity", Short: "Remove or replace messages of a room",
 			Long: "Without --remove each message is replaced by a text. The original texts are erased from every node's log, history and search index;\n" +
 				"that they were there stays in the log, which still verifies. Look first: `parley message get` takes the same filters, and\n--what-if tells which messages are meant.",
-			Method: http.MethodPost, Path: "/rooms/{}/messages/remove", Right: roles.MessageRemove, Question: "Remove these messages of room %s, for good?",
+			Method: http.MethodPost, Path: "/rooms/{}/messages/remove", Right: roles.MessageRemove, Slow: true, Question: "Remove these messages of room %s, for good?",
 			Options: slices.Concat([]Option{{Name: "remove", Kind: Switch, Help: "leave nothing in their place"},
 				{Name: "replace-message", Value: "TEXT", Help: "what stands in their place", Default: "This message was replaced by the Persistent Chat administrator."}}, matching),
 			Done: "{messages} messages of room {room} are removed or replaced"},

@@ -39,6 +39,7 @@ type Option struct {
 	Query    bool // a parameter of the request, not a field of its body
 	Inverse  bool // of a Switch: sends false
 	Both     bool // of get: also when one object is named
+	Slow     bool // all messages may be read for it
 }
 
 // Key returns its name in the request.
@@ -93,6 +94,7 @@ type Verb struct {
 	Columns  []Column   // of a list; none: field by field
 	Question string     // asked before something is lost; %s is the argument
 	Lines    bool       // the answer is a stream of objects
+	Slow     bool       // a whole room may be read before it answers
 	Done     string     // what is said afterwards, with {field} of the answer; empty: the answer is shown
 }
 
