@@ -18,11 +18,23 @@ import (
 // link holds what is shown, so whoever keeps the text keeps all of it.
 func PostOf(room event.RoomID, p *xccos.Post) *chat.Post {
 	text := strings.Clone(p.Text)
-	c := &chat.Post{Room: room, Text: text, RTF: strings.Clone(p.RTF), Alert: p.Alert, Links: content.Links(text)}
+	c := &chat.Post{Room: room, Text: text, RTF: strings.Clone(p.RTF), Alert: p.Alert}
+	for _, l := range content.Links(text) {
+		if linkable(l.URI) && linkable(l.Name) { // else it is text, as anything that looks like a link and is none
+			c.Links = append(c.Links, l)
+		}
+	}
 	if title, body := content.Split(text); title != "" && body != "" {
 		c.Story, c.Title = true, title
 	}
 	return c
+}
+
+// maxLink is how long a link may be, in bytes, and what is shown of it: more is not written into the log.
+const maxLink = 2048
+
+func linkable(s string) bool {
+	return len(s) <= maxLink && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // searching is a search of messages: what was asked, and what was found in each room.
