@@ -14,6 +14,10 @@ help: ## print the targets
 build: ## build the programs into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-verify ./cmd/parley-bench
 
+.PHONY: man
+man: ## write the manual pages into bin/man
+	$(GO) run ./cmd/parley man bin/man
+
 .PHONY: test
 test: deps lint ## every test: lint, race tests, the real client (installs its packages on Debian as root)
 	$(GO) test $(RACE) -timeout 15m ./...
@@ -41,13 +45,17 @@ drill: ## kill -9 of the leader under load, 20 rounds, separate processes
 	$(GO) test -count=1 -timeout 30m -run TestKillLeader ./cmd/parley/... -drill.rounds=20 -v
 
 .PHONY: soak
-soak: ## long simulation of the pool with faults
+soak: ## long simulation of the pool with faults; the crash matrix of compliance, 1,000 runs and more
+	$(GO) test -count=1 -timeout 30m -run TestCrashMatrix ./compliance -compliance.matrix=1000 -v
 	$(GO) test -count=1 -timeout 120m -run TestSeeds ./raftnode/sim -sim.seeds=2000 -v
 
 .PHONY: fuzz
 fuzz: ## a minute of fuzzing for each decoder
 	$(GO) test -run XXX -fuzz FuzzParseEntry -fuzztime 60s ./log/event
 	$(GO) test -run XXX -fuzz FuzzUnmarshal -fuzztime 60s ./log/event
+	$(GO) test -run XXX -fuzz FuzzReadFrame -fuzztime 60s ./raftnode
+	$(GO) test -run XXX -fuzz FuzzRequest -fuzztime 60s ./projections/chat/command
+	$(GO) test -run XXX -fuzz FuzzReply -fuzztime 60s ./projections/chat/command
 	$(GO) test -run XXX -fuzz FuzzDecode -fuzztime 60s ./sipfront/xccos
 	$(GO) test -run XXX -fuzz FuzzParse -fuzztime 60s ./sipfront/xccos/xmltree
 	$(GO) test -run XXX -fuzz FuzzText -fuzztime 60s ./sipfront/xccos/content

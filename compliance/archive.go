@@ -9,9 +9,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"parley/log/event"
 )
@@ -126,9 +128,10 @@ func (OS) Names(dir string) ([]string, error) {
 // Archive is a directory in which files appear whole, once, and for good. Several nodes may share one: the name of a
 // temporary file carries the node, and the final name is given with a link, which cannot replace a file.
 //
-// Crash points of Put, in order: while the temporary file is written or synced (it is swept by the next start of this
+// Crash points of a file, in order: while the temporary file is written or synced (it is swept by the next start of this
 // node), after the link (the file is whole; the repetition finds it equal), before the sync of the directory (the name
-// may be lost with the power; the repetition gives it again). A receipt exists only after the last of them.
+// may be lost with the power; the repetition gives it again). Of several files of one cut some may be there and some not:
+// the repetition makes those that are missing. A receipt exists only after the last of them.
 type Archive struct {
 	fs    FS
 	dir   string
@@ -138,6 +141,9 @@ type Archive struct {
 
 // NewArchive returns the archive in a directory as one node writes it. The directory is made when it is first needed.
 func NewArchive(fsys FS, dir string, node event.NodeID) *Archive {
+	if fsys == nil {
+		fsys = OS{}
+	}
 	return &Archive{fs: fsys, dir: dir, node: node}
 }
 
@@ -149,7 +155,7 @@ func (a *Archive) temp(name string) string {
 
 // tempOf matches the temporary names of one feed and node, and of none whose name merely begins the same.
 func tempOf(feed string, node event.NodeID) *regexp.Regexp {
-	return regexp.MustCompile(`^\.` + regexp.QuoteMeta(feed) + `-\d{20}-\d{20}\.[^.]+\.` + regexp.QuoteMeta(string(node)) + `\.tmp$`)
+	return regexp.MustCompile(`^\.` + regexp.QuoteMeta(feed) + `-\d{20}-\d{20}[-.].*\.` + regexp.QuoteMeta(string(node)) + `\.tmp$`)
 }
 
 // prepare makes the directory and removes what an earlier process of this node left half written. feed narrows it
@@ -177,22 +183,84 @@ func (a *Archive) prepare(feed string) error {
 	return nil
 }
 
-// Put writes a cut's file and makes it durable under its name. A file of that name with the same content is as good
+// ErrNothing is what the write function of a file returns when the range held nothing for it: there will be no file.
+var ErrNothing = errors.New("nothing to write")
+
+// Put writes a cut's one file and makes it durable under its name. A file of that name with the same content is as good
 // as one just written; with other content it is ErrDiffers, and stays as it is. When Put fails nothing new is visible,
-// or the whole file is.
+// or the whole file is. If write returns ErrNothing there is no file, and the receipt is zero.
 func (a *Archive) Put(ctx context.Context, cut Cut, ext string, write func(io.Writer) error) (Receipt, error) {
 	name := cut.FileName(ext)
-	r, err := a.put(ctx, cut.Feed, name, write)
+	err := a.prepare(cut.Feed)
+	var r Receipt
+	if err == nil {
+		r, err = a.put(ctx, name, write)
+	}
+	if err == nil && !r.Empty() {
+		err = a.fs.SyncDir(a.dir)
+	}
 	if err != nil {
 		return Receipt{}, fmt.Errorf("archive %s in %s: %w", name, a.dir, err)
 	}
 	return r, nil
 }
 
-func (a *Archive) put(ctx context.Context, feed, name string, write func(io.Writer) error) (r Receipt, err error) {
-	if err := a.prepare(feed); err != nil {
+// Output is one of several files of a cut.
+type Output struct {
+	Name  string // Cut.FileName or Cut.PartName
+	Write func(io.Writer) error
+}
+
+// ListExt is the extension of the list that stands for several files of a cut: a line for each, SHA-256 in hex, two
+// blanks and the name, as the tool sha256sum writes and checks.
+const ListExt = "sha256"
+
+// PutAll writes several files of a cut, and last, once they are durable, their list: the receipt is the list's. Whoever
+// sees the list sees the files. Without outputs there is no list, and the receipt is zero. Each file is as with Put.
+func (a *Archive) PutAll(ctx context.Context, cut Cut, outputs []Output) (Receipt, error) {
+	r, err := a.putAll(ctx, cut, outputs)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("archive %s in %s: %w", cut.FileName(ListExt), a.dir, err)
+	}
+	return r, nil
+}
+
+func (a *Archive) putAll(ctx context.Context, cut Cut, outputs []Output) (Receipt, error) {
+	if len(outputs) == 0 {
+		return Receipt{}, nil
+	}
+	if err := a.prepare(cut.Feed); err != nil {
 		return Receipt{}, err
 	}
+	var list []byte
+	for _, o := range outputs {
+		r, err := a.put(ctx, o.Name, o.Write)
+		if err != nil {
+			return Receipt{}, fmt.Errorf("%s: %w", o.Name, err)
+		}
+		list = r.AppendListed(list)
+	}
+	// A crash after a link and before this: the list is not there, so nobody was promised anything.
+	if err := a.fs.SyncDir(a.dir); err != nil {
+		return Receipt{}, err
+	}
+	r, err := a.put(ctx, cut.FileName(ListExt), func(w io.Writer) error {
+		_, err := w.Write(list)
+		return err
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	return r, a.fs.SyncDir(a.dir)
+}
+
+// AppendListed appends the line of a file in a list.
+func (r Receipt) AppendListed(list []byte) []byte {
+	return fmt.Appendf(list, "%x  %s\n", r.SHA256, r.Name)
+}
+
+// put makes one file whole and gives it its name. The directory is not synced yet.
+func (a *Archive) put(ctx context.Context, name string, write func(io.Writer) error) (r Receipt, err error) {
 	temp, final := a.temp(name), filepath.Join(a.dir, name)
 	// A crash between Link and Remove below leaves the temporary name on the final file itself: opening it for
 	// writing would destroy the archive. So the name goes first, and Create insists on a new file.
@@ -218,16 +286,18 @@ func (a *Archive) put(ctx context.Context, feed, name string, write func(io.Writ
 	if err == nil {
 		err = ctx.Err()
 	}
+	nothing := errors.Is(err, ErrNothing) && w.err == nil && ctx.Err() == nil
 	if err == nil {
 		err = w.file.Sync()
 	}
-	if err = errors.Join(err, w.file.Close()); err != nil {
+	closed := w.file.Close()
+	if nothing {
+		return Receipt{}, closed
+	}
+	if err = errors.Join(err, closed); err != nil {
 		return Receipt{}, err
 	}
 	if err := a.place(temp, final); err != nil {
-		return Receipt{}, err
-	}
-	if err := a.fs.SyncDir(a.dir); err != nil {
 		return Receipt{}, err
 	}
 	return Receipt{Name: name, Bytes: w.bytes, SHA256: [sha256.Size]byte(w.hash.Sum(nil))}, nil
@@ -317,4 +387,55 @@ func (s *sink) Write(p []byte) (int, error) {
 	s.hash.Write(p[:n])
 	s.bytes += uint64(n)
 	return n, s.err
+}
+
+// Probe says whether a directory can be an archive on this node: it makes it, and writes and removes a temporary file.
+func Probe(fsys FS, dir string, node event.NodeID) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make directory %s: %w", dir, err)
+	}
+	name := filepath.Join(dir, ".probe."+string(node)+tempSuffix)
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	f, err := fsys.Create(name)
+	if err != nil {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	_, err = f.Write([]byte("probe\n"))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close(), fsys.Remove(name)); err != nil {
+		return fmt.Errorf("write into directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// PlaceFiles puts files into a directory as Put does: whole, durable, never over a different one. last, if it is among them,
+// is the name that comes after all others.
+func PlaceFiles(fsys FS, dir string, files map[string][]byte, last string) error {
+	a := NewArchive(fsys, dir, "copy")
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(files))
+	at := slices.IndexFunc(names, func(n string) bool { return n == last })
+	if at >= 0 {
+		names = append(slices.Delete(names, at, at+1), last)
+	}
+	for _, n := range names {
+		if n == last && len(names) > 1 {
+			if err := fsys.SyncDir(dir); err != nil {
+				return err
+			}
+		}
+		if _, err := a.put(context.Background(), n, func(w io.Writer) error {
+			_, err := w.Write(files[n])
+			return err
+		}); err != nil {
+			return fmt.Errorf("%s in %s: %w", n, dir, err)
+		}
+	}
+	return fsys.SyncDir(dir)
 }

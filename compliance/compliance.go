@@ -33,7 +33,8 @@ import (
 type Adapter interface {
 	// Name is the kind of adapter, for people and status, for example "lyncxml".
 	Name() string
-	// Deliver writes a gapless run durably and reports what it wrote. It must
+	// Deliver writes a run durably and reports what it wrote. The run is gapless but for what the feed's filter left out.
+	// It must
 	//
 	//   - read the run to its end, and return the error that the run yields, if any, without having made the output visible;
 	//   - produce output that depends on nothing but the adapter's configuration, the cut's Feed, First and Last, and the run;
@@ -59,6 +60,7 @@ type Cut struct {
 	Feed        string
 	First, Last event.Offset
 	dir         *cursor
+	filter      *Filter
 }
 
 // cursor is where a run is: the state before the event that was yielded last.
@@ -73,6 +75,11 @@ func (c Cut) FileName(ext string) string {
 	return fmt.Sprintf("%s-%020d-%020d.%s", c.Feed, c.First, c.Last, ext)
 }
 
+// PartName is the name of one of several files of the cut: that of one room, say.
+func (c Cut) PartName(part, ext string) string {
+	return fmt.Sprintf("%s-%020d-%020d-%s.%s", c.Feed, c.First, c.Last, part, ext)
+}
+
 // State is the state before the event that the run yielded last: who was in which room, and how everybody was called.
 // It is valid until the run goes on, and read-only.
 func (c Cut) State() *chat.State { return c.dir.state }
@@ -83,6 +90,9 @@ type Person struct {
 	DisplayName string // the address if the account has none
 	Email       string
 	Known       bool // has an account
+	GivenName   string
+	Surname     string
+	Company     string
 	Internal    bool // his address is in the pool's domain, or he is a node or an administrator
 }
 
@@ -93,6 +103,7 @@ func (c Cut) Person(p event.Principal) Person {
 	out.Internal = !isUser || strings.HasSuffix(string(p), "@"+c.dir.state.Domain())
 	if u, ok := c.dir.state.User(p); ok {
 		out.Known, out.Email = true, u.Info.Email
+		out.GivenName, out.Surname, out.Company = u.Info.GivenName, u.Info.Surname, u.Info.Company
 		if u.Info.DisplayName != "" {
 			out.DisplayName = u.Info.DisplayName
 		}
@@ -106,6 +117,11 @@ type Place struct {
 	URI    string // ma-chan://DOMAIN/GUID
 	Name   string // the URI if the directory does not know the room any more
 	Logged bool   // chat history is on in its category
+
+	Description string
+	Category    string // its name
+	Type        event.RoomType
+	Privacy     event.Privacy
 }
 
 // Place looks a room up in the state before the current event.
@@ -113,9 +129,9 @@ func (c Cut) Place(id event.RoomID) Place {
 	uri := chat.RoomURI(c.dir.state.Domain(), id)
 	out := Place{ID: id, URI: uri, Name: uri}
 	if r, ok := c.dir.state.Room(id); ok {
-		out.Name = r.Info.Name
+		out.Name, out.Description, out.Type, out.Privacy = r.Info.Name, r.Info.Description, r.Info.Type, r.Info.Privacy
 		if cat, ok := c.dir.state.Category(r.Info.Category); ok {
-			out.Logged = cat.Info.ChatHistory
+			out.Logged, out.Category = cat.Info.ChatHistory, cat.Info.Name
 		}
 	}
 	return out
@@ -127,7 +143,10 @@ const PartNodeLost event.PartReason = "node_lost"
 // Parts returns the parts that the event implies without saying so, one Parted per session, by room, user and endpoint:
 // NodeLost ends the sessions of a node up to an incarnation, NodeStarted those of all earlier ones. They carry the
 // offset, the time and the chain value of the event itself. It is called while e is the current event of the run.
-func (c Cut) Parts(e event.Envelope) []event.Envelope { return impliedParts(c.dir.state, e) }
+func (c Cut) Parts(e event.Envelope) []event.Envelope { return c.filter.parts(c.dir.state, e) }
+
+// Covers reports whether what happens in a room is for this feed.
+func (c Cut) Covers(room event.RoomID) bool { return c.filter.covers(c.dir.state, room) }
 
 func impliedParts(before *chat.State, e event.Envelope) []event.Envelope {
 	var ends func(event.Incarnation) bool
@@ -224,13 +243,13 @@ func read(src Source, first, last event.Offset) iter.Seq2[event.Envelope, error]
 	}
 }
 
-// NewCut returns a cut and its run. The base is the state just before first; the run folds clones of it and leaves it
+// NewCut returns a cut and its run, without what the filter leaves out (nil: nothing). The base is the state just before first; the run folds clones of it and leaves it
 // alone. It serves feeds, tools that write a range again, and the tests of adapters.
-func NewCut(feed string, first, last event.Offset, base *chat.State, src Source) (Cut, iter.Seq2[event.Envelope, error], error) {
+func NewCut(feed string, first, last event.Offset, base *chat.State, src Source, filter *Filter) (Cut, iter.Seq2[event.Envelope, error], error) {
 	if first == 0 || last < first || base.Offset() != first-1 {
 		return Cut{}, nil, fmt.Errorf("cut of %s from %d to %d on a state at %d: not a range", feed, first, last, base.Offset())
 	}
-	cut := Cut{Feed: feed, First: first, Last: last, dir: &cursor{state: base}}
+	cut := Cut{Feed: feed, First: first, Last: last, dir: &cursor{state: base}, filter: filter}
 	run := func(yield func(event.Envelope, error) bool) {
 		s := base.Clone()
 		cut.dir.state, cut.dir.ended = s, false
@@ -239,7 +258,7 @@ func NewCut(feed string, first, last event.Offset, base *chat.State, src Source)
 				yield(event.Envelope{}, err)
 				return
 			}
-			if !yield(e, nil) {
+			if filter.wants(s, e) && !yield(e, nil) {
 				return
 			}
 			if err := s.Fold(e, nil); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/feeds"
 )
 
 // Attribute keys.
@@ -44,15 +45,18 @@ const (
 	DefaultMaxEvents = 10000
 	maxCutBytes      = 64 << 20 // of text in one cut, because an adapter may keep it in memory
 	defaultBackoff   = time.Second
+	eventDriven      = time.Second // between two cuts of a feed that delivers as events come
 	lookAgain        = time.Second // at ownership and at the log, at the latest
 	maxBackoff       = time.Minute
 	settleTimeout    = 30 * time.Second
 )
 
-// FeedConfig describes a feed. It is the same on every node of the pool: what a feed writes depends on it.
+// FeedConfig describes a feed. It is the same on every node of the pool: what a feed writes depends on it. A feed that the
+// log configures (event.FeedSet) goes by the log, and Adapter, Every and MaxEvents here do not count.
 type FeedConfig struct {
 	Name      string        // part of file names: lower case letters, digits and hyphens, 64 at most
-	Adapter   Adapter       // this node's instance
+	Adapter   Adapter       // this node's instance; nil: the log configures the feed
+	Make      Maker         // makes the adapter of a feed that the log configures; nil: there are none
 	Every     time.Duration // between two cuts; 0 means DefaultEvery
 	MaxEvents int           // events in one cut that are more than the feeds' own bookkeeping; 0 means DefaultMaxEvents
 	Backoff   time.Duration // after a first failure; it doubles up to a minute; 0 means 1 s
@@ -61,6 +65,9 @@ type FeedConfig struct {
 	// folds the log from its first event, which takes about a second per million events.
 	Base func(ctx context.Context, at event.Offset) (*chat.State, error)
 }
+
+// Maker makes the adapter for a cut: cut is the configuration that the cut was made under, now the one that holds now.
+type Maker func(cut, now *event.FeedInfo) (Adapter, error)
 
 // Feed delivers the log to one adapter while this node owns it. Every node runs one; all but the owner wait.
 type Feed struct {
@@ -74,9 +81,18 @@ type Feed struct {
 	base    *chat.State // at the last receipt, nil while not the owner
 	pending pending
 	lastCut time.Time
+	every   time.Duration
+	most    int // events in a cut
+	made    made
 
 	mu     sync.Mutex
 	status Status
+}
+
+// made is the adapter that was made last, and for what.
+type made struct {
+	adapter  Adapter
+	cut, now event.FeedInfo
 }
 
 // pending is what lies between the last receipt and what was looked at.
@@ -109,11 +125,11 @@ func NewFeed(cfg FeedConfig, pool Pool, src Source, logger *slog.Logger) *Feed {
 	switch {
 	case !feedName.MatchString(cfg.Name):
 		f.err = fmt.Errorf("feed %q: a name has 1 to 64 lower case letters, digits and hyphens", cfg.Name)
-	case cfg.Adapter == nil:
+	case cfg.Adapter == nil && cfg.Make == nil:
 		f.err = fmt.Errorf("feed %s has no adapter", cfg.Name)
 	case cfg.Every < 0 || cfg.MaxEvents < 0 || cfg.Backoff < 0:
 		f.err = fmt.Errorf("feed %s: interval, cut size and backoff must be positive", cfg.Name)
-	default:
+	case cfg.Adapter != nil:
 		f.status.Adapter = cfg.Adapter.Name()
 	}
 	return f
@@ -128,6 +144,7 @@ const (
 	StateWaiting    = "waiting"     // nothing to deliver, or not yet
 	StateDelivering = "delivering"
 	StateFailing    = "failing" // the last attempt failed; it will be repeated
+	StatePaused     = "paused"  // by an administrator
 )
 
 // Status is a feed as one node sees it.
@@ -140,23 +157,51 @@ type Status struct {
 	Offset    event.Offset // of the last receipt
 	Backlog   uint64       // events after it, 0 if they are nothing but bookkeeping
 	Oldest    event.Time   // of the oldest event that waits; 0: none, or this node is not the owner
+	Reason    string       // of a pause
 	LastError string       // of the last attempt, empty after a success
 	Failures  int          // attempts that failed since the last success
 }
 
-// Status returns how the feed stands.
+// Status returns how the feed stands. What waits is right on every node; the state, the last error and the failures of a
+// feed that another node owns only that one knows.
 func (f *Feed) Status() Status {
 	f.mu.Lock()
 	s := f.status
 	f.mu.Unlock()
 	state := f.pool.State()
-	if fd, ok := state.Feed(f.cfg.Name); ok {
+	fd, ok := state.Feed(f.cfg.Name)
+	if ok {
 		s.Owner, s.Epoch, s.Offset = fd.Owner, fd.Epoch, fd.Receipt
 	}
-	if s.State == StateStandby && state.Offset() > s.Offset {
-		s.Backlog = uint64(state.Offset() - s.Offset) // not looked into
+	if fd.Configured() {
+		s.Adapter = fd.Info.Adapter
+	}
+	if fd.Paused {
+		s.State, s.Reason = StatePaused, fd.Reason
+	}
+	if s.State == StateStandby || s.State == StatePaused {
+		s.Backlog, s.Oldest = waiting(f.src, s.Offset, state.Offset())
 	}
 	return s
+}
+
+// waiting returns what waits for a feed behind a receipt, as its owner would say: the events up to the head, and the time
+// of the oldest that a target may want; both 0 if there is none. It reads a few events only: bookkeeping does not beget
+// bookkeeping. A lost node that took somebody with it counts from the next event on.
+func waiting(src Source, receipt, head event.Offset) (backlog uint64, oldest event.Time) {
+	for next := receipt + 1; next <= head; {
+		run, err := src.Read(next, int(min(readEvents, head-next+1)))
+		if err != nil || len(run) == 0 {
+			return uint64(head - receipt), 0
+		}
+		for _, e := range run {
+			if !housekeeping(e) {
+				return uint64(head - receipt), e.At
+			}
+		}
+		next = run[len(run)-1].Offset + 1
+	}
+	return 0, 0
 }
 
 // Run works until ctx ends. It returns an error only if the feed is configured wrongly; everything else it repeats,
@@ -172,8 +217,13 @@ func (f *Feed) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			backoff = 0
+			if f.Status().Failures > 0 {
+				f.cfg.Metrics.failing.WithLabelValues(f.cfg.Name).Set(0)
+			}
 			f.set(func(s *Status) { s.LastError, s.Failures = "", 0 })
 		case ctx.Err() != nil:
+		case f.stopped():
+			// Paused or removed while we were at it: no failure, and the next round says so.
 		case errors.Is(err, chat.ErrStaleEpoch):
 			// Another node was made the owner; our state will tell us in a moment.
 			f.log.Info("compliance: feed was taken over by another node")
@@ -182,16 +232,76 @@ func (f *Feed) Run(ctx context.Context) error {
 		default:
 			backoff = min(max(2*backoff, f.cfg.Backoff), maxBackoff)
 			f.failed(err, backoff)
-			sleep(ctx, backoff)
+			if f.rest(ctx, backoff) {
+				backoff = 0
+			}
 		}
 	}
 	return nil
+}
+
+// stopped reports whether an administrator wants the feed to stand still.
+func (f *Feed) stopped() bool {
+	fd, _ := f.pool.State().Feed(f.cfg.Name)
+	return fd.Paused || fd.Removed
+}
+
+// rest waits, but no longer than until somebody changes the feed: perhaps he has mended it.
+func (f *Feed) rest(ctx context.Context, d time.Duration) (changed bool) {
+	before, _ := f.pool.State().Feed(f.cfg.Name)
+	for end := time.Now().Add(d); ctx.Err() == nil && time.Now().Before(end); {
+		sleep(ctx, min(lookAgain, time.Until(end)))
+		if now, _ := f.pool.State().Feed(f.cfg.Name); now.Revision != before.Revision {
+			return true
+		}
+	}
+	return false
+}
+
+// adapter returns the adapter for a cut.
+func (f *Feed) adapter(fd *chat.Feed, cut *event.FeedInfo) (Adapter, error) {
+	switch {
+	case !fd.Configured() && f.cfg.Adapter != nil:
+		return f.cfg.Adapter, nil
+	case f.cfg.Make == nil || !fd.Configured():
+		return nil, fmt.Errorf("feed %s: this node does not know how to make its adapter", f.cfg.Name)
+	case f.made.adapter != nil && feeds.Equal(&f.made.cut, cut) && feeds.Equal(&f.made.now, &fd.Info):
+		return f.made.adapter, nil
+	}
+	a, err := f.cfg.Make(cut, &fd.Info)
+	if err != nil {
+		return nil, fmt.Errorf("make adapter %s: %w", cut.Adapter, err)
+	}
+	f.made = made{a, *cut, fd.Info}
+	return a, nil
+}
+
+// pace sets how often and how much to cut.
+func (f *Feed) pace(fd *chat.Feed) {
+	f.every, f.most = f.cfg.Every, f.cfg.MaxEvents
+	if fd.Configured() {
+		f.every, f.most = max(time.Duration(fd.Info.Every), eventDriven), DefaultMaxEvents
+		if fd.Info.MaxEvents > 0 {
+			f.most = int(fd.Info.MaxEvents)
+		}
+	}
 }
 
 // round does one step: claim, wait, or deliver one cut.
 func (f *Feed) round(ctx context.Context) error {
 	state := f.pool.State()
 	fd, known := state.Feed(f.cfg.Name)
+	f.pace(&fd)
+	if fd.Paused {
+		f.standby()
+		sleep(ctx, lookAgain/4)
+		return nil
+	}
+	if !fd.Configured() && f.cfg.Adapter == nil { // removed, or not set yet as far as this node knows
+		f.standby()
+		sleep(ctx, lookAgain/4)
+		return nil
+	}
 	if !known || fd.Owner != f.pool.Node() {
 		f.standby()
 		owner, alive := state.Node(fd.Owner)
@@ -292,17 +402,20 @@ func (f *Feed) look(ctx context.Context) error {
 }
 
 func (f *Feed) full() bool {
-	return f.pending.events >= f.cfg.MaxEvents || f.pending.bytes >= maxCutBytes
+	return f.pending.events >= f.most || f.pending.bytes >= maxCutBytes
 }
 
 // bookkeeping reports whether an event is none that a feed would be cut for: the events of feeds themselves, which
 // would otherwise beget each other for ever, and the coming and going of nodes that took nobody with them.
 func bookkeeping(before *chat.State, e event.Envelope) bool {
+	return housekeeping(e) && len(impliedParts(before, e)) == 0
+}
+
+// housekeeping is bookkeeping without the state: the loss or the start of a node may have parted somebody.
+func housekeeping(e event.Envelope) bool {
 	switch e.Event.(type) {
-	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
+	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt, *event.NodeStarted, *event.NodeLost:
 		return true
-	case *event.NodeStarted, *event.NodeLost:
-		return len(impliedParts(before, e)) == 0
 	}
 	return false
 }
@@ -315,7 +428,7 @@ func (f *Feed) due() time.Duration {
 	case f.pending.events == 0:
 		return lookAgain
 	}
-	return time.Until(f.lastCut.Add(f.cfg.Every))
+	return time.Until(f.lastCut.Add(f.every))
 }
 
 // await waits for the log to go on, but no longer than d. Ownership is looked at again within a second.
@@ -344,20 +457,29 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 	if f.base.Offset() != first-1 {
 		return f.settle(ctx, out.Offset) // our state lags behind the pool: look again
 	}
+	// What the cut is delivered under is what it was made under, and that is in the state once it has the cut.
+	fd, _ := f.pool.State().Feed(f.cfg.Name)
+	if fd.Configured() && fd.CutFirst != first {
+		return f.settle(ctx, out.Offset)
+	}
+	adapter, err := f.adapter(&fd, &fd.CutInfo)
+	if err != nil {
+		return err
+	}
 	f.report(StateDelivering)
 	if err := f.src.WaitFor(ctx, last); err != nil {
 		return fmt.Errorf("wait for event %d: %w", last, err)
 	}
-	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src)
+	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src, FilterOf(&fd.CutInfo))
 	if err != nil {
 		return err
 	}
-	r, err := f.cfg.Adapter.Deliver(ctx, cut, run)
+	r, err := adapter.Deliver(ctx, cut, run)
 	if err != nil {
-		return fmt.Errorf("deliver events %d to %d with %s: %w", first, last, f.cfg.Adapter.Name(), err)
+		return fmt.Errorf("deliver events %d to %d with %s: %w", first, last, adapter.Name(), err)
 	}
 	if !cut.dir.ended {
-		return fmt.Errorf("deliver events %d to %d: adapter %s acknowledged a run that it did not read to its end", first, last, f.cfg.Adapter.Name())
+		return fmt.Errorf("deliver events %d to %d: adapter %s acknowledged a run that it did not read to its end", first, last, adapter.Name())
 	}
 	receipt := event.FeedReceipt{Feed: f.cfg.Name, Epoch: epoch, First: first, Last: last, Name: r.Name, Bytes: r.Bytes}
 	if !r.Empty() {
@@ -401,11 +523,14 @@ func (f *Feed) standby() {
 	f.base, f.pending, f.lastCut = nil, pending{}, time.Time{}
 	f.cfg.Metrics.offset.DeleteLabelValues(f.cfg.Name)
 	f.cfg.Metrics.lag.DeleteLabelValues(f.cfg.Name)
+	f.cfg.Metrics.oldest.DeleteLabelValues(f.cfg.Name)
+	f.cfg.Metrics.failing.DeleteLabelValues(f.cfg.Name)
 	f.set(func(s *Status) { *s = Status{Feed: s.Feed, Adapter: s.Adapter, State: StateStandby} })
 }
 
 func (f *Feed) failed(err error, retry time.Duration) {
 	f.cfg.Metrics.errors.WithLabelValues(f.cfg.Name).Inc()
+	f.cfg.Metrics.failing.WithLabelValues(f.cfg.Name).Set(1)
 	level := slog.LevelWarn
 	if errors.Is(err, ErrDiffers) || errors.Is(err, event.ErrCorrupt) {
 		level = slog.LevelError
@@ -423,6 +548,7 @@ func (f *Feed) report(state string) {
 	}
 	f.cfg.Metrics.offset.WithLabelValues(f.cfg.Name).Set(float64(receipt))
 	f.cfg.Metrics.lag.WithLabelValues(f.cfg.Name).Set(float64(backlog))
+	f.cfg.Metrics.oldest.WithLabelValues(f.cfg.Name).Set(float64(f.pending.oldest) / 1e9)
 	f.set(func(s *Status) { s.State, s.Backlog, s.Oldest = state, backlog, f.pending.oldest })
 }
 
@@ -434,8 +560,8 @@ func (f *Feed) set(change func(*Status)) {
 
 // Metrics are the collectors of all feeds of a node. The label is the feed's name: as many as the configuration has.
 type Metrics struct {
-	offset, lag *prometheus.GaugeVec
-	errors      *prometheus.CounterVec
+	offset, lag, oldest, failing *prometheus.GaugeVec
+	errors                       *prometheus.CounterVec
 }
 
 // NewMetrics builds the collectors.
@@ -444,8 +570,10 @@ func NewMetrics() *Metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "parley_compliance_" + name, Help: help}, []string{"feed"})
 	}
 	return &Metrics{
-		offset: gauge("offset", "Offset of the feed's last receipt. Only on the node that owns the feed."),
-		lag:    gauge("lag_events", "Events behind the last receipt, 0 if they are only bookkeeping. Only on the node that owns the feed."),
+		offset:  gauge("offset", "Offset of the feed's last receipt. Only on the node that owns the feed."),
+		lag:     gauge("lag_events", "Events behind the last receipt, 0 if they are only bookkeeping. Only on the node that owns the feed."),
+		oldest:  gauge("oldest_waiting_timestamp_seconds", "Unix time of the oldest event behind the last receipt, 0 if none waits. Only on the node that owns the feed."),
+		failing: gauge("failing", "1 while the last attempt failed. Only on the node that tries."),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_compliance_errors_total",
 			Help: "Attempts to claim, cut, deliver or commit that failed."}, []string{"feed"}),
 	}
@@ -453,5 +581,5 @@ func NewMetrics() *Metrics {
 
 // Collectors returns what to register.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.offset, m.lag, m.errors}
+	return []prometheus.Collector{m.offset, m.lag, m.oldest, m.failing, m.errors}
 }

@@ -95,10 +95,12 @@ func trusted(c chat.Command) chat.Request {
 }
 
 func post(w *adaptertest.World, text string) {
+	nd, _ := w.State().Node("n1")
+	o := chat.Origin{By: adaptertest.Alice, Endpoint: "p", Node: "n1", Incarnation: nd.Incarnation}
 	if !w.State().Joined(adaptertest.Lobby, adaptertest.Alice, "p", "n1") {
-		w.Must(chat.Request{Origin: chat.Origin{By: adaptertest.Alice, Endpoint: "p", Node: "n1", Incarnation: 2}, Command: &chat.Join{Rooms: []event.RoomID{adaptertest.Lobby}}})
+		w.Must(chat.Request{Origin: o, Command: &chat.Join{Rooms: []event.RoomID{adaptertest.Lobby}}})
 	}
-	w.Must(chat.Request{Origin: chat.Origin{By: adaptertest.Alice, Endpoint: "p", Node: "n1", Incarnation: 2}, Command: &chat.Post{Room: adaptertest.Lobby, Text: text}})
+	w.Must(chat.Request{Origin: o, Command: &chat.Post{Room: adaptertest.Lobby, Text: text}})
 }
 
 func TestBookkeepingIsNotCut(t *testing.T) {
@@ -497,13 +499,17 @@ func TestImpliedParts(t *testing.T) {
 // mortal is a disk as one process sees it: when the process is killed, everything fails.
 type mortal struct {
 	*adaptertest.Disk
-	dead atomic.Bool
-	left atomic.Int64 // operations until the process dies; negative: it lives
+	dead    atomic.Bool
+	left    atomic.Int64 // operations until the process dies; negative: it lives
+	onDeath func()
 }
 
 func (m *mortal) op() error {
 	if m.left.Add(-1) == 0 {
 		m.dead.Store(true)
+		if m.onDeath != nil {
+			m.onDeath()
+		}
 	}
 	if m.dead.Load() {
 		return adaptertest.ErrCrashed

@@ -140,9 +140,24 @@ func (a *app) prove(ctx context.Context, f proveFlags) (out proved, err error) {
 	if from == "" {
 		from = answer.Directory
 	}
-	for _, name := range names {
+	for i := 0; i < len(names); i++ { // a list adds the files that it names
+		name := names[i]
 		if err := place(filepath.Join(from, name), filepath.Join(f.out, name), f.link); err != nil {
 			return out, fmt.Errorf("%w; if the files are elsewhere, name the directory with --files", err)
+		}
+		if !proof.IsList(name) {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(f.out, name))
+		if err != nil {
+			return out, err
+		}
+		files, err := proof.ParseList(b)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, x := range files {
+			names = append(names, x.Name)
 		}
 	}
 	return proved{Feed: f.feed, Dir: f.out, First: uint64(p.First), Last: uint64(p.Last), Files: len(names), Size: p.Size}, nil

@@ -116,6 +116,7 @@ func TestSandbox(t *testing.T) {
 			t.Errorf("%v %s", err, out)
 		}
 	}
+	revoked(t, dir)
 	live := parley(t, 0, "--dir", dir, "log", "dump", "--json")
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)
@@ -212,6 +213,33 @@ func proveFeed(t *testing.T, dir string) {
 	}
 	if r, err := proof.Verify(os.DirFS(out), nil, v); err != nil || len(r.Findings) != 1 {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// revoked takes rights away at one node after the other: when the verb has returned, every node shows it.
+func revoked(t *testing.T, dir string) {
+	t.Helper()
+	nodes := []string{"n1", "n2", "n3"}
+	for _, at := range nodes {
+		token := filepath.Join(t.TempDir(), "ann.token")
+		boss := func(args ...string) []string { return append([]string{"--dir", dir, "--server", at}, args...) }
+		parley(t, 0, boss("room", "set", "Operations", "--members-add", "dave")...)
+		parley(t, 0, boss("admin", "token", "new", "ann", "--roles", "auditor", "--token-file", token)...)
+		for _, n := range nodes {
+			if out := parley(t, 0, "--dir", dir, "--server", n, "--credentials", token, "room", "get", "Operations", "--json"); !strings.Contains(out, "dave") {
+				t.Errorf("given at %s, not seen at %s: %s", at, n, out)
+			}
+		}
+		parley(t, 0, boss("room", "set", "Operations", "--members-remove", "dave")...)
+		for _, n := range nodes {
+			if out := parley(t, 0, "--dir", dir, "--server", n, "room", "get", "Operations", "--json"); strings.Contains(out, "dave") {
+				t.Errorf("taken away at %s, still there at %s: %s", at, n, out)
+			}
+		}
+		parley(t, 0, boss("admin", "set", "ann", "--roles-set", "")...)
+		for _, n := range nodes {
+			parley(t, 1, "--dir", dir, "--server", n, "--credentials", token, "room", "get", "Operations")
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ type Disk struct {
 	trace   []string
 	noLinks bool
 	onWrite func()
+	onOp    func(n int, op string) error
 }
 
 type inode struct {
@@ -88,6 +89,10 @@ func (d *Disk) NoLinks() { d.mu.Lock(); d.noLinks = true; d.mu.Unlock() }
 
 // OnWrite calls f before every write to a file: a slow target.
 func (d *Disk) OnWrite(f func()) { d.mu.Lock(); d.onWrite = f; d.mu.Unlock() }
+
+// OnOp calls f before every operation, with its number from 1 and as Trace has it; an error is the operation's, which then
+// has no effect. f may block: others go on.
+func (d *Disk) OnOp(f func(n int, op string) error) { d.mu.Lock(); d.onOp = f; d.mu.Unlock() }
 
 // Ops returns how many operations the disk has seen, and Trace what they were.
 func (d *Disk) Ops() int { d.mu.Lock(); defer d.mu.Unlock(); return d.ops }
@@ -152,8 +157,16 @@ func (d *Disk) do(op, name string, f func() error) error {
 		return ErrCrashed
 	}
 	d.ops++
-	d.trace = append(d.trace, fmt.Sprintf("%s %s", op, filepath.Base(name)))
 	hit := d.ops == d.at
+	d.trace = append(d.trace, fmt.Sprintf("%s %s", op, filepath.Base(name)))
+	if ask := d.onOp; ask != nil {
+		n, line := d.ops, d.trace[d.ops-1]
+		d.mu.Unlock()
+		err := ask(n, line)
+		if d.mu.Lock(); err != nil {
+			return fmt.Errorf("%s %s: %w", op, name, err)
+		}
+	}
 	if hit && d.fault == CrashBefore {
 		d.crashed = true
 		return ErrCrashed

@@ -90,3 +90,26 @@ func Scene() (*World, Marks) {
 	m.Quiet = w.Head()
 	return w, m
 }
+
+// Late goes on with a scene: a story, a message with a file and one with a word that means something to a spreadsheet, a
+// search, a removal, text that XML cannot carry, and names that want to be lines of their own.
+func Late(w *World) {
+	as := func(p event.Principal, c chat.Command) {
+		nd, _ := w.State().Node("n1")
+		w.Must(chat.Request{Origin: chat.Origin{By: p, Endpoint: "late", Node: "n1", Incarnation: nd.Incarnation}, Command: c})
+	}
+	trusted := func(c chat.Command) { w.Must(chat.Request{Origin: chat.Origin{By: admin, Trusted: true}, Command: c}) }
+	g, _ := w.State().Category(General)
+	g.Info.FileUpload, g.Info.Description = true, "for all"
+	trusted(&chat.ChangeCategory{ID: General, Info: g.Info})
+	u, _ := w.State().User(Alice)
+	u.Info.GivenName, u.Info.Surname, u.Info.Company, u.Info.DisplayName = "Alice", "Baker", "Contoso & Söhne", "Bäcker, Alice"
+	trusted(&chat.ChangeUser{User: Alice, Info: u.Info})
+	as(Alice, &chat.Join{Rooms: []event.RoomID{Lobby, Board}, Batch: true})
+	as(Alice, &chat.Post{Room: Lobby, Story: true, Title: "A long \"story\", with commas", Text: "It was a dark and\nstormy night."})
+	as(Alice, &chat.Post{Room: Lobby, Text: "see =SUM(A1:A2).xlsx", Links: []event.Link{{Kind: event.LinkFile, URI: "ma-filelink://contoso.test/0f8fad5b-d9cb-469f-a165-70867728950e.xlsx", Name: "=SUM(A1:A2).xlsx", Size: 4711}}})
+	as(Alice, &chat.Post{Room: Lobby, Text: "=1+1", Alert: true})
+	as(Alice, &chat.Post{Room: Board, Text: "bell \x07 and noncharacter \uFFFE, separator \u2028 and backslash \\"})
+	as(Alice, &chat.SearchMessages{Rooms: []event.RoomID{Lobby, Board}, Query: event.Query{Text: "plan \"b\"", Match: event.MatchAll, Authors: []event.Principal{Bob}}, Limit: 10})
+	trusted(&chat.ClearRoom{Room: Board, Until: w.State().At()})
+}

@@ -7,6 +7,7 @@ import (
 
 	"parley/compliance"
 	"parley/compliance/adaptertest"
+	"parley/compliance/render"
 	"parley/log/event"
 )
 
@@ -19,11 +20,11 @@ func TestWideID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.message(e, typeChat, math.MaxUint64, text{content: "x"})
+		d.message(render.Act{At: e.At, Room: e.Room, By: e.By, MessageID: math.MaxUint64}, typeChat, text{content: "x"})
 		break
 	}
 	var out strings.Builder
-	if err := d.write(&out); err != nil {
+	if err := write(&out, d.order); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), ` id="18446744073709551615"`) {
@@ -62,9 +63,8 @@ func TestSenderID(t *testing.T) {
 
 // TestFailedWrite: the document does not swallow what the file says.
 func TestFailedWrite(t *testing.T) {
-	d := document{order: []*conversation{{room: compliance.Place{Name: "x"}}}}
 	for n := range 3 {
-		if err := d.write(&failing{after: n}); err != errWrite {
+		if err := write(&failing{after: n}, []*conversation{{room: compliance.Place{Name: "x"}}}); err != errWrite {
 			t.Errorf("write %d failed, and the document says %v", n+1, err)
 		}
 	}

@@ -12,6 +12,10 @@
 //   - A post whose text was lawfully erased before it was delivered has erased="true" and no content.
 //   - The loss of a node gives a PART for everybody it cut off.
 //   - A post's RTF form is written only if Config.RTF asks for it: the original has no place for it.
+//   - A search is BACKCHAT in every room that was searched. The content of a story is its text, its title an attribute.
+//   - What the product's options UserDetails and RoomDetails add is not published: here they are more attributes of Sender
+//     and Channel. With RoomPerFile or Attachments a cut is several files and the list compliance.Archive.PutAll writes.
+//   - Removals have no type in the schema, and are not written; adapters jsonl, csv and eml have them.
 //
 // The bytes are part of our promise (a cut delivered again is the same file), so the goldens in testdata are added to,
 // never changed. Should the form ever have to change, it must do so at a cut, under a version in the configuration.
@@ -23,13 +27,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
+	"encoding/json"
 	"io"
 	"iter"
 	"strconv"
-	"unicode/utf8"
 
 	"parley/compliance"
+	"parley/compliance/render"
 	"parley/log/event"
 )
 
@@ -40,8 +44,20 @@ type Config struct {
 	// Node is the node that writes, for the names of temporary files.
 	Node event.NodeID
 	// RTF also writes the RTF form of posts that have one, as attribute rtf.
-	RTF bool
+	RTF         bool
+	RoomPerFile bool // OneChatRoomPerOutputFile: a file for each room, with its GUID in the name
+	UserDetails bool // AddUserDetails: attributes givenName, surname and company of Sender, where the account has them
+	RoomDetails bool // AddChatRoomDetails: attributes description, category, type and privacy of Channel
+	Attachments bool // CreateFileAttachmentsManifest: beside each file one with the extension attach.json
 }
+
+// Kind describes the adapter. Options: dir; rtf, one_room_per_file, user_details, room_details, attachments_manifest (true
+// or false).
+var Kind = compliance.Kind{Name: Name, Targets: []string{"dir"}, New: func(env compliance.Env, o *compliance.Options) (compliance.Adapter, error) {
+	c := Config{Dir: o.Dir(env), FS: env.FS, Node: env.Node, RTF: o.Bool("rtf"), RoomPerFile: o.Bool("one_room_per_file"),
+		UserDetails: o.Bool("user_details"), RoomDetails: o.Bool("room_details"), Attachments: o.Bool("attachments_manifest")}
+	return New(c), o.Err()
+}}
 
 // Adapter is a compliance.Adapter.
 type Adapter struct {
@@ -51,9 +67,6 @@ type Adapter struct {
 
 // New returns the adapter.
 func New(cfg Config) *Adapter {
-	if cfg.FS == nil {
-		cfg.FS = compliance.OS{}
-	}
 	return &Adapter{cfg: cfg, archive: compliance.NewArchive(cfg.FS, cfg.Dir, cfg.Node)}
 }
 
@@ -66,7 +79,7 @@ func (a *Adapter) Name() string { return Name }
 // Deliver implements compliance.Adapter. It keeps the text of one cut in memory, because the document groups by room
 // what the log has in order of time; the feed bounds a cut in events and bytes.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
-	d := document{cut: cut, rtf: a.cfg.RTF, rooms: make(map[event.RoomID]*conversation)}
+	d := document{cut: cut, cfg: a.cfg, rooms: make(map[event.RoomID]*conversation)}
 	for e, err := range run {
 		if err != nil {
 			return compliance.Receipt{}, err
@@ -78,26 +91,45 @@ func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2
 			return compliance.Receipt{}, err
 		}
 	}
-	if len(d.order) == 0 {
+	switch {
+	case len(d.order) == 0:
 		return compliance.Receipt{}, nil
+	case !a.cfg.RoomPerFile && !a.cfg.Attachments:
+		return a.archive.Put(ctx, cut, "xml", func(w io.Writer) error { return write(w, d.order) })
 	}
-	return a.archive.Put(ctx, cut, "xml", d.write)
+	var out []compliance.Output
+	file := func(name func(ext string) string, rooms []*conversation) {
+		out = append(out, compliance.Output{Name: name("xml"), Write: func(w io.Writer) error { return write(w, rooms) }})
+		if a.cfg.Attachments {
+			out = append(out, compliance.Output{Name: name("attach.json"), Write: func(w io.Writer) error { return manifest(w, rooms) }})
+		}
+	}
+	if !a.cfg.RoomPerFile {
+		file(cut.FileName, d.order)
+	} else {
+		for _, c := range d.order {
+			file(func(ext string) string { return cut.PartName(string(c.room.ID), ext) }, []*conversation{c})
+		}
+	}
+	return a.archive.PutAll(ctx, cut, out)
 }
 
-// document is a file in the making.
+// document is a cut in the making.
 type document struct {
 	cut   compliance.Cut
-	rtf   bool
+	cfg   Config
 	rooms map[event.RoomID]*conversation
 	order []*conversation // by first event
 }
 
 // conversation is what happened in one room within the range.
 type conversation struct {
-	room       compliance.Place // as it was at the first event
-	first      []byte           // attributes and children of the first message
-	messages   bytes.Buffer
-	start, end event.Time
+	room        compliance.Place // as it was at the first event
+	details     bool
+	first       []byte // attributes and children of the first message
+	messages    bytes.Buffer
+	start, end  event.Time
+	attachments []attachment
 }
 
 // The message types of the schema that we have events for.
@@ -109,90 +141,128 @@ const (
 )
 
 func (d *document) add(e event.Envelope) error {
-	switch v := e.Event.(type) {
-	case *event.Joined:
-		d.message(e, typeJoin, 0, text{})
-	case *event.Parted:
-		d.message(e, typePart, 0, text{})
-	case *event.Posted:
-		t := text{content: v.Text, erased: e.Erased}
-		if d.rtf {
-			t.rtf = v.RTF
+	return render.Acts(d.cut, e, func(a render.Act) {
+		switch a.What {
+		case render.Join:
+			d.message(a, typeJoin, text{})
+		case render.Part:
+			d.message(a, typePart, text{})
+		case render.Chat:
+			t := text{content: a.Text, erased: a.Erased, title: a.Title}
+			if d.cfg.RTF {
+				t.rtf = a.RTF
+			}
+			d.message(a, typeChat, t)
+		case render.Read, render.Search:
+			d.message(a, typeBackchat, text{content: a.Text})
 		}
-		d.message(e, typeChat, v.MessageID, t)
-	case *event.HistoryRead:
-		d.message(e, typeBackchat, 0, text{content: asked(v)})
-	case *event.NodeLost, *event.NodeStarted:
-		for _, p := range d.cut.Parts(e) {
-			d.message(p, typePart, 0, text{})
-		}
-	case *event.Unknown:
-		// An archive with a hole that nobody knows of is worse than one that is late.
-		return fmt.Errorf("event %d has the unknown kind %d: this version cannot archive it", e.Offset, v.Type)
-	}
-	return nil
-}
-
-// asked says what a history read asked for and got, for people.
-func asked(v *event.HistoryRead) string {
-	if v.First == 0 && v.Last == 0 {
-		return fmt.Sprintf("last %d messages: none", v.Asked)
-	}
-	return fmt.Sprintf("last %d messages: %d to %d", v.Asked, v.First, v.Last)
+	})
 }
 
 type text struct {
-	content, rtf string
-	erased       bool
+	content, rtf, title string
+	erased              bool
 }
 
-func (d *document) message(e event.Envelope, typ string, id uint64, t text) {
-	c := d.rooms[e.Room]
+func (d *document) message(a render.Act, typ string, t text) {
+	c := d.rooms[a.Room]
 	if c == nil {
-		c = &conversation{room: d.cut.Place(e.Room), start: e.At}
-		d.rooms[e.Room] = c
+		c = &conversation{room: d.cut.Place(a.Room), start: a.At, details: d.cfg.RoomDetails}
+		d.rooms[a.Room] = c
 		d.order = append(d.order, c)
 	}
 	var b []byte
+	if c.first != nil {
+		b = c.messages.AvailableBuffer()
+		b = append(b, "      <Message"...)
+	}
 	b = attr(b, "type", typ)
 	b = attr(b, "content", t.content)
-	b = attr(b, "id", strconv.FormatUint(id, 10))
-	if !carried(t.content) {
+	b = attr(b, "id", strconv.FormatUint(a.MessageID, 10))
+	if !render.Carried(t.content) {
 		b = attr(b, "content64", base64.StdEncoding.EncodeToString([]byte(t.content)))
 	}
 	if t.erased {
 		b = attr(b, "erased", "true")
 	}
+	if t.title != "" {
+		b = attr(b, "title", t.title)
+	}
 	if t.rtf != "" {
 		b = attr(b, "rtf", t.rtf)
 	}
-	p := d.cut.Person(e.By)
+	p := d.cut.Person(a.By)
 	b = append(b, ">\n        <Sender"...)
 	b = attr(b, "UserName", p.DisplayName)
-	b = attr(b, "id", strconv.FormatInt(senderID(e.By), 10))
+	b = attr(b, "id", strconv.FormatInt(senderID(a.By), 10))
 	b = attr(b, "email", p.Email)
 	b = attr(b, "internal", strconv.FormatBool(p.Internal))
-	b = attr(b, "uri", e.By.Address())
+	b = attr(b, "uri", a.By.Address())
+	if d.cfg.UserDetails {
+		b = some(b, "givenName", p.GivenName)
+		b = some(b, "surname", p.Surname)
+		b = some(b, "company", p.Company)
+	}
 	b = append(b, " />\n        "...)
-	b = instant(b, "DateTimeUTC", e.At)
+	b = instant(b, "DateTimeUTC", a.At)
 	b = append(b, '\n')
 	if c.first == nil {
 		c.first = b
+		c.messages.WriteString("      <Message")
 	}
-	c.messages.WriteString("      <Message")
 	c.messages.Write(b)
 	c.messages.WriteString("      </Message>\n")
-	c.end = e.At
+	c.end = a.At
+	for _, l := range a.Links {
+		if l.Kind == event.LinkFile && d.cfg.Attachments {
+			c.attachments = append(c.attachments, attachment{Offset: a.Offset, At: a.At.String(), Room: c.room.URI, By: a.By.Address(), Message: a.MessageID, Name: l.Name, URI: l.URI, Bytes: l.Size})
+		}
+	}
 }
 
-func (d *document) write(w io.Writer) error {
+// attachment is one file that a message speaks of.
+type attachment struct {
+	Offset  event.Offset `json:"offset"`
+	At      string       `json:"at"`
+	Room    string       `json:"room"`
+	By      string       `json:"by"`
+	Message uint64       `json:"message_id"`
+	Name    string       `json:"name"`
+	URI     string       `json:"uri"`
+	Bytes   uint64       `json:"bytes"`
+}
+
+// manifest writes the files that the messages of some rooms speak of: a JSON array with one on each line.
+func manifest(w io.Writer, rooms []*conversation) error {
+	b, sep := []byte("["), "\n"
+	for _, c := range rooms {
+		for _, a := range c.attachments {
+			j, err := json.Marshal(a)
+			if err != nil {
+				return err
+			}
+			b = append(append(b, sep...), j...)
+			sep = ",\n"
+		}
+	}
+	_, err := w.Write(append(b, "\n]\n"...))
+	return err
+}
+
+func write(w io.Writer, rooms []*conversation) error {
 	b := []byte("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n" +
 		"<Conversations xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\">\n")
-	for _, c := range d.order {
+	for _, c := range rooms {
 		b = append(b, "  <Conversation>\n    <Channel"...)
 		b = attr(b, "uri", c.room.URI)
 		b = attr(b, "name", c.room.Name)
 		b = attr(b, "islogged", strconv.FormatBool(c.room.Logged))
+		if c.details {
+			b = some(b, "description", c.room.Description)
+			b = some(b, "category", c.room.Category)
+			b = some(b, "type", string(c.room.Type))
+			b = some(b, "privacy", string(c.room.Privacy))
+		}
 		b = append(b, " />\n    <FirstMessage"...)
 		b = append(b, c.first...)
 		b = append(b, "    </FirstMessage>\n    <Messages>\n"...)
@@ -241,54 +311,16 @@ func floor(n, by int64) int64 {
 	return q
 }
 
-// attr appends an attribute. White space is written as references, because a parser turns it into spaces otherwise
-// (XML 1.0 section 3.3.3).
+// attr appends an attribute.
 func attr(b []byte, name, value string) []byte {
-	b = append(b, ' ')
-	b = append(b, name...)
-	b = append(b, '=', '"')
-	for _, r := range value {
-		switch r {
-		case '&':
-			b = append(b, "&amp;"...)
-		case '<':
-			b = append(b, "&lt;"...)
-		case '>':
-			b = append(b, "&gt;"...)
-		case '"':
-			b = append(b, "&quot;"...)
-		case '\t':
-			b = append(b, "&#x9;"...)
-		case '\n':
-			b = append(b, "&#xA;"...)
-		case '\r':
-			b = append(b, "&#xD;"...)
-		default:
-			if !char(r) {
-				r = utf8.RuneError
-			}
-			b = utf8.AppendRune(b, r)
-		}
-	}
-	return append(b, '"')
+	b = append(append(append(b, ' '), name...), '=', '"')
+	return append(render.AppendXML(b, value), '"')
 }
 
-// char reports whether XML 1.0 section 2.2 allows the character in a document.
-func char(r rune) bool {
-	return r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
-}
-
-// carried reports whether XML can carry the text unharmed.
-func carried(s string) bool {
-	for i, r := range s {
-		if !char(r) {
-			return false
-		}
-		if r == utf8.RuneError {
-			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 { // not UTF-8 at all
-				return false
-			}
-		}
+// some appends an attribute if it has a value.
+func some(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
 	}
-	return true
+	return attr(b, name, value)
 }

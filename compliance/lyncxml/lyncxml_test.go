@@ -3,7 +3,6 @@ package lyncxml_test
 import (
 	"encoding/base64"
 	"encoding/xml"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,13 +17,28 @@ import (
 	"parley/projections/chat"
 )
 
-var update = flag.Bool("update", false, "write goldens that do not exist yet; existing ones are never changed")
-
 func TestConformance(t *testing.T) {
 	adaptertest.Run(t, func(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
 		return lyncxml.New(lyncxml.Config{Dir: dir, FS: fs, Node: node})
 	})
 }
+
+// details has every option on: a cut is several files.
+func details(fs compliance.FS, dir string, node event.NodeID) compliance.Adapter {
+	var o []event.FeedOption
+	for _, n := range []string{"one_room_per_file", "attachments_manifest", "user_details", "room_details", "rtf"} {
+		o = append(o, event.FeedOption{Name: n, Value: "true"})
+	}
+	a, err := lyncxml.Kind.New(compliance.Env{Node: node, FS: fs, Dir: dir}, compliance.NewOptions(o))
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func TestConformanceOfDetails(t *testing.T) { adaptertest.Run(t, details) }
+
+func TestGoldensOfDetails(t *testing.T) { adaptertest.Goldens(t, details) }
 
 func write(t *testing.T, w *adaptertest.World, first, last event.Offset, rtf bool) string {
 	t.Helper()
@@ -53,7 +67,7 @@ func TestGoldens(t *testing.T) {
 			got := write(t, w, c.first, c.last, c.rtf)
 			file := filepath.Join("testdata", c.name+".xml")
 			want, err := os.ReadFile(file)
-			if os.IsNotExist(err) && *update {
+			if os.IsNotExist(err) && *adaptertest.Update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -233,7 +247,7 @@ func deliverPost(t *testing.T, p *event.Posted, change func(*event.Envelope)) (s
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut, run, err := compliance.NewCut("lync", head+1, head+1, base, fixed{w, []event.Envelope{e}})
+	cut, run, err := compliance.NewCut("lync", head+1, head+1, base, fixed{w, []event.Envelope{e}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

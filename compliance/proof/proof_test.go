@@ -230,6 +230,44 @@ func TestProven(t *testing.T) {
 	}
 }
 
+// TestList: a cut with several files has a list of them, and each is covered.
+func TestList(t *testing.T) {
+	w := newWorld(t)
+	w.add(&event.Posted{MessageID: 1, Text: "one"})
+	var list []byte
+	for _, name := range []string{"a.xml", "b.xml"} {
+		w.files[name] = &fstest.MapFile{Data: []byte(name)}
+		list = fmt.Appendf(list, "%x  %s\n", sha256.Sum256([]byte(name)), name)
+	}
+	sum := sha256.Sum256(list)
+	w.files["all.sha256"] = &fstest.MapFile{Data: list}
+	w.add(&event.FeedReceipt{Feed: feed, Epoch: 1, First: 1, Last: 1, Name: "all.sha256", Bytes: uint64(len(list)), SHA256: sum[:]})
+	dir := w.prove(0, 0, 1, 0)
+	files, err := proof.ParseList(dir["all.sha256"].Data)
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	if r := verify(t, dir, nil, w.key); len(r.Findings) != 2 {
+		t.Errorf("both are missing: %v", r.Findings)
+	}
+	for _, f := range files {
+		dir[f.Name] = w.files[f.Name]
+	}
+	if r := verify(t, dir, nil, w.key); len(r.Findings) > 0 || r.Files != 3 {
+		t.Errorf("%+v", r)
+	}
+	for name, data := range map[string]string{"a.xml": "A.xml", "b.xml": "b.xml ", "all.sha256": "", "c.xml": ""} {
+		before := dir[name]
+		dir[name] = &fstest.MapFile{Data: []byte(data)}
+		if r := verify(t, dir, nil, w.key); len(r.Findings) == 0 {
+			t.Errorf("%s was altered, and nothing is found", name)
+		}
+		if dir[name] = before; before == nil {
+			delete(dir, name)
+		}
+	}
+}
+
 // TestRemovals: the erasures that the entries tell of are named.
 func TestRemovals(t *testing.T) {
 	w, _ := town(t)

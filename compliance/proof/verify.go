@@ -264,7 +264,10 @@ func (v *verifier) archive() error {
 			v.find(x.Name, "two receipts name it, the later is event %d", v.places[x.Name])
 		}
 		want[x.Name] = true
-		if err := v.file(x); err != nil {
+		if err := v.file(x.Name, x.SHA256, int64(min(x.Bytes, 1<<62))); err != nil {
+			return err
+		}
+		if err := v.listed(x.Name, want); err != nil {
 			return err
 		}
 	}
@@ -285,32 +288,67 @@ func (v *verifier) archive() error {
 	})
 }
 
-// file compares one file with its receipt.
-func (v *verifier) file(x *event.FeedReceipt) (err error) {
-	if !fs.ValidPath(x.Name) {
-		v.find(FileEntries, "the receipt %d names %q, which is no file's name", v.places[x.Name], x.Name)
+// unknownSize is that of files whose hash alone is known.
+const unknownSize = -1
+
+// file compares one file with what was delivered.
+func (v *verifier) file(name string, sum []byte, size int64) (err error) {
+	if !fs.ValidPath(name) {
+		v.find(FileEntries, "a receipt names %q, which is no file's name", name)
 		return nil
 	}
-	f, err := v.dir.Open(x.Name)
+	f, err := v.dir.Open(name)
 	if err != nil {
-		return v.missing(x.Name, err)
+		return v.missing(name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(f, int64(min(x.Bytes, 1<<62))+1))
+	h, r := sha256.New(), io.Reader(f)
+	if size != unknownSize {
+		r = io.LimitReader(f, size+1)
+	}
+	n, err := io.Copy(h, r)
 	if err != nil {
 		return err
 	}
 	switch {
-	case uint64(n) > x.Bytes:
-		v.find(x.Name, "is longer than the %d bytes that were delivered", x.Bytes)
-	case uint64(n) < x.Bytes:
-		v.find(x.Name, "has %d bytes, %d were delivered", n, x.Bytes)
-	case !bytes.Equal(h.Sum(nil), x.SHA256):
-		v.find(x.Name, "is not what was delivered: something in it was altered")
+	case size != unknownSize && n > size:
+		v.find(name, "is longer than the %d bytes that were delivered", size)
+	case size != unknownSize && n < size:
+		v.find(name, "has %d bytes, %d were delivered", n, size)
+	case !bytes.Equal(h.Sum(nil), sum):
+		v.find(name, "is not what was delivered: something in it was altered")
 	default:
 		v.report.Files++
-		v.report.Bytes += x.Bytes
+		v.report.Bytes += uint64(n)
+	}
+	return nil
+}
+
+// listed compares the files of a cut that has several: its receipt is that of their list.
+func (v *verifier) listed(list string, want map[string]bool) error {
+	if !IsList(list) || !fs.ValidPath(list) {
+		return nil
+	}
+	b, err := readSmall(v.dir, list, maxList)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a finding already
+	}
+	if err != nil {
+		return v.missing(list, err)
+	}
+	files, err := ParseList(b)
+	if err != nil {
+		v.find(list, "%v", err)
+		return nil
+	}
+	for _, x := range files {
+		if want[x.Name] {
+			v.find(list, "it names %s, which has been named before", x.Name)
+		}
+		want[x.Name] = true
+		if err := v.file(x.Name, x.SHA256, unknownSize); err != nil {
+			return err
+		}
 	}
 	return nil
 }

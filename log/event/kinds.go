@@ -53,6 +53,10 @@ const (
 	KindFeedClaimed Kind = 50
 	KindFeedCut     Kind = 51
 	KindFeedReceipt Kind = 52
+	KindFeedSet     Kind = 53
+	KindFeedRemoved Kind = 54
+	KindFeedPaused  Kind = 55
+	KindFeedResumed Kind = 56
 
 	KindPolicySet            Kind = 60
 	KindPolicyRemoved        Kind = 61
@@ -100,6 +104,10 @@ var kinds = map[Kind]struct {
 	KindFeedClaimed:          {"feed_claimed", func() Event { return new(FeedClaimed) }},
 	KindFeedCut:              {"feed_cut", func() Event { return new(FeedCut) }},
 	KindFeedReceipt:          {"feed_receipt", func() Event { return new(FeedReceipt) }},
+	KindFeedSet:              {"feed_set", func() Event { return new(FeedSet) }},
+	KindFeedRemoved:          {"feed_removed", func() Event { return new(FeedRemoved) }},
+	KindFeedPaused:           {"feed_paused", func() Event { return new(FeedPaused) }},
+	KindFeedResumed:          {"feed_resumed", func() Event { return new(FeedResumed) }},
 	KindMessageSearched:      {"message_searched", func() Event { return new(MessageSearched) }},
 	KindMessagesRemoved:      {"messages_removed", func() Event { return new(MessagesRemoved) }},
 	KindInvited:              {"invited", func() Event { return new(Invited) }},

@@ -31,6 +31,10 @@ type (
 	ClaimFeed   = command.ClaimFeed
 	CutFeed     = command.CutFeed
 	ReceiptFeed = command.ReceiptFeed
+	SetFeed     = command.SetFeed
+	RemoveFeed  = command.RemoveFeed
+	PauseFeed   = command.PauseFeed
+	ResumeFeed  = command.ResumeFeed
 
 	CreateCategory = command.CreateCategory
 	ChangeCategory = command.ChangeCategory

@@ -110,12 +110,6 @@ func decide(s *State, r Request, env Env) (Decision, error) {
 		return d.importDirectory(c)
 	case *ImportMessages:
 		return d.importMessages(c)
-	case *ClaimFeed:
-		return d.claimFeed(c)
-	case *CutFeed:
-		return d.cutFeed(c)
-	case *ReceiptFeed:
-		return d.receiptFeed(c)
 	}
 	return d.administer(r.Command)
 }

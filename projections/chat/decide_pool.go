@@ -15,6 +15,11 @@ func (d *decider) administer(c Command) (Decision, error) {
 	if ev, known, err := d.s.book.Decide(c, d.exists); known {
 		return d.lockOut(ev, err)
 	}
+	if ev, res, known, err := d.s.feeds.Decide(c, d.Node, d.s.head.offset); known {
+		out, err := d.maybe(ev, err)
+		out.Result = res
+		return out, err
+	}
 	switch c := c.(type) {
 	case *CreateAddIn:
 		return d.createAddIn(c)

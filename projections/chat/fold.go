@@ -95,8 +95,6 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 		return s.groupRemoved(e, v, save)
 	case *event.SettingPublished, *event.SettingRemoved:
 		return s.foldSetting(e, save)
-	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt:
-		return s.foldFeed(e, save)
 	case *event.MessageSearched, *event.AdminRead:
 		return nil
 	case *event.MessageImported:

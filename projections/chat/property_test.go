@@ -167,6 +167,16 @@ func (m *machine) request() Request {
 	case 21:
 		return admins(&RemoveUser{User: u})
 	case 22:
+		switch rapid.IntRange(0, 5).Draw(m.t, "feed") {
+		case 0:
+			return admins(&SetFeed{Feed: "g", Info: event.FeedInfo{Adapter: "a", Every: int64(rapid.IntRange(1, 3).Draw(m.t, "every")) * 1e9}})
+		case 1:
+			return admins(&RemoveFeed{Feed: "g"})
+		case 2:
+			return admins(&PauseFeed{Feed: "f"})
+		case 3:
+			return admins(&ResumeFeed{Feed: "f"})
+		}
 		return admins(&ClaimFeed{Feed: "f"})
 	case 23:
 		f, _ := m.s.Feed("f")

@@ -7,6 +7,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/feeds"
 	"parley/projections/chat/form"
 	"parley/projections/chat/invites"
 	"parley/projections/chat/memory"
@@ -80,16 +81,7 @@ type Node struct {
 }
 
 // Feed is a compliance stream: who owns it, what is cut and what is proven durable.
-type Feed struct {
-	Name     string
-	Owner    event.NodeID
-	Epoch    uint64       // fencing epoch of the owner
-	CutFirst event.Offset // the open cut; 0: none
-	CutLast  event.Offset
-	Receipt  event.Offset // last offset proven durable; 0: none yet
-	Last     event.FeedReceipt
-	At       event.Time // of the last receipt
-}
+type Feed = feeds.Feed
 
 // Limits of the rules, with the product's defaults (protocol digest section 5).
 const (
@@ -122,7 +114,7 @@ type State struct {
 	sessions   table.Tupled[Session]
 	settings   table.Tupled[PublishedSetting]
 	nodes      table.Keyed[event.NodeID, Node]
-	feeds      table.Keyed[string, Feed]
+	feeds      feeds.Feeds
 	memory     memory.Memory     // of commands that took effect
 	book       policy.Book       // policies and configurations
 	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
@@ -171,7 +163,7 @@ func NewState() *State {
 		settings: table.NewTupled(rowSetting, (*PublishedSetting).hint, settingsByUser, (*PublishedSetting).parts,
 			(*PublishedSetting).code),
 		nodes:  table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
-		feeds:  table.NewKeyed(rowFeed, 0, func(f *Feed) string { return f.Name }, (*Feed).code),
+		feeds:  feeds.New(rowFeed),
 		memory: memory.New(rowSeen, MaxRemembered),
 
 		book: policy.NewBook(policyRows),
@@ -254,7 +246,7 @@ func (s *State) Node(id event.NodeID) (Node, bool) { return s.nodes.Value(id) }
 func (s *State) Nodes() iter.Seq[Node] { return s.nodes.All() }
 
 // Feed returns a compliance feed.
-func (s *State) Feed(name string) (Feed, bool) { return s.feeds.Value(name) }
+func (s *State) Feed(name string) (Feed, bool) { return s.feeds.Feed(name) }
 
 // Feeds returns all feeds, by name.
 func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.All() }

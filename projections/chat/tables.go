@@ -61,7 +61,7 @@ func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
-		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: &s.feeds,
+		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: s.feeds.Rows(),
 		rowSeen: &s.memory,
 	}
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
@@ -204,15 +204,4 @@ func (n *Node) code(c *event.Coder) {
 	c.Bool(3, &n.Alive)
 	event.Str(c, 4, &n.Version)
 	event.Uint(c, 5, &n.Since)
-}
-
-func (f *Feed) code(c *event.Coder) {
-	event.Str(c, 1, &f.Name)
-	event.Str(c, 2, &f.Owner)
-	event.Uint(c, 3, &f.Epoch)
-	event.Uint(c, 4, &f.CutFirst)
-	event.Uint(c, 5, &f.CutLast)
-	event.Uint(c, 6, &f.Receipt)
-	c.Sub(7, f.Last.Code)
-	event.Int(c, 8, &f.At)
 }

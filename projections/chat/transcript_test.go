@@ -436,6 +436,16 @@ func (x *transcript) command(w *words) (Command, error) {
 		return &ClaimFeed{Feed: w.arg(1)}, nil
 	case "cut-feed":
 		return &CutFeed{Feed: w.arg(1), Epoch: w.num("epoch", 0), First: event.Offset(w.num("first", 0)), Last: event.Offset(w.num("last", 0))}, nil
+	case "set-feed":
+		return &SetFeed{Feed: w.arg(1), Info: event.FeedInfo{Adapter: w.str("adapter", "jsonl"), Every: int64(w.num("every", 0)) * 1e9, MaxEvents: w.num("max", 0),
+			Kinds: strings.FieldsFunc(w.str("kinds", ""), func(r rune) bool { return r == ',' }), Options: []event.FeedOption{{Name: "dir", Value: w.str("dir", "/a")}}},
+			From: event.Offset(w.num("from", 0)), Create: w.flag("create", false)}, nil
+	case "rm-feed":
+		return &RemoveFeed{Feed: w.arg(1)}, nil
+	case "pause-feed":
+		return &PauseFeed{Feed: w.arg(1), Reason: w.str("reason", "")}, nil
+	case "resume-feed":
+		return &ResumeFeed{Feed: w.arg(1)}, nil
 	case "receipt-feed":
 		return &ReceiptFeed{Receipt: event.FeedReceipt{Feed: w.arg(1), Epoch: w.num("epoch", 0), First: event.Offset(w.num("first", 0)),
 			Last: event.Offset(w.num("last", 0)), Name: w.str("name", ""), Bytes: w.num("bytes", 0)}}, nil

@@ -104,13 +104,15 @@ type NodeStatus struct {
 type FeedStatus struct {
 	Feed             string       `json:"feed"`
 	Adapter          string       `json:"adapter"`
-	State            string       `json:"state" doc:"running, waiting, failing, paused"`
+	State            string       `json:"state" doc:"standby (its owner did not answer), catching_up, waiting, delivering, failing, paused"`
 	Owner            event.NodeID `json:"owner"`
 	Epoch            uint64       `json:"epoch"`
 	Offset           event.Offset `json:"offset" doc:"of the last receipt"`
 	Backlog          uint64       `json:"backlog" doc:"events after it"`
 	OldestAgeSeconds float64      `json:"oldest_age_seconds"`
-	LastError        string       `json:"last_error"`
+	LastError        string       `json:"last_error" doc:"of the last attempt; empty after a success"`
+	Failures         int          `json:"failures" doc:"attempts that failed since the last success"`
+	Reason           string       `json:"reason" doc:"of a pause"`
 }
 
 // ProjectionStatus is derived data of one node: a line of `projection list --json`.
@@ -147,6 +149,8 @@ type Options struct {
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
 	// Prover proves what feeds delivered; nil: this node has no key to sign with.
 	Prover Prover
+	// FeedOps is for the routes of feeds; what is nil there is not asked.
+	FeedOps FeedOps
 	// DigestMD5 keeps the MD5 form of passwords too.
 	DigestMD5 bool
 }
@@ -187,7 +191,7 @@ func New(o Options) (*API, error) {
 
 // routes is the whole table.
 func (a *API) routes() []route {
-	return slices.Concat(a.poolRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
+	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
 		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())

@@ -70,9 +70,14 @@ func (f *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	return w
 }
 
-// asDeclared asks that a successful answer has the form that its route declares.
+// asDeclared asks that a successful answer has the form that its route declares, and any other one that of RFC 9457.
 func (f *fixture) asDeclared(r *http.Request, w *httptest.ResponseRecorder) {
 	f.t.Helper()
+	if w.Code >= 400 {
+		if p := problemIn(f.t, w); w.Header().Get("Content-Type") != "application/problem+json" || p.Type == "" || p.Title == "" || p.Status != w.Code || p.Detail == "" || p.Code == "" {
+			f.t.Errorf("%s %s: no problem details: %d %v %s", r.Method, r.URL, w.Code, w.Header(), w.Body)
+		}
+	}
 	if w.Code >= 300 || r.URL.Query().Has("what_if") {
 		return
 	}
@@ -153,7 +158,7 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// Every route asks for the token; a node's certificate opens one door only.
+// Every route asks for the token; a node's certificate opens two doors only.
 func TestRoutesArePrivate(t *testing.T) {
 	f := newFixture(t)
 	node := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
@@ -164,7 +169,7 @@ func TestRoutesArePrivate(t *testing.T) {
 			r.TLS = state
 			w := httptest.NewRecorder()
 			f.api.ServeHTTP(w, r)
-			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/digest")
+			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/digest" || rt.Path == "/node/feeds")
 			if (w.Code != 401) != allowed {
 				t.Errorf("%s %s as %s: %d", rt.Method, rt.Path, name, w.Code)
 			}

@@ -41,7 +41,6 @@ func (a *API) poolRoutes() []route {
 		{method: "POST", path: "/members/{member}/promote", right: roles.PoolChange, leader: true, out: MemberChanged{}, params: []param{whatIf}, handle: a.promoteMember,
 			summary: "Give a standby a vote; waits until it has caught up"},
 		{method: "POST", path: "/leader", right: roles.PoolChange, leader: true, in: Transfer{}, out: MemberChanged{}, params: []param{whatIf}, handle: a.transfer, summary: "Hand leadership over"},
-		{method: "GET", path: "/feeds", right: roles.FeedRead, summary: "Compliance feeds", out: []FeedStatus{}, handle: a.listFeeds},
 		{method: "GET", path: "/projections", right: roles.ProjectionRead, summary: "Derived data of the node that answers", out: []ProjectionStatus{}, handle: a.listProjections},
 	}
 }
@@ -335,14 +334,6 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, action string, id e
 	}
 	a.Logger.Info("membership changed", keyAction, action, keyNode, id, keyAdmin, callerOf(r).who)
 	return writeJSON(w, http.StatusOK, MemberChanged{Action: action, Node: id})
-}
-
-func (a *API) listFeeds(w http.ResponseWriter, _ *http.Request) error {
-	out := a.Pool.Feeds()
-	if out == nil {
-		out = []FeedStatus{}
-	}
-	return writeJSON(w, http.StatusOK, out)
 }
 
 func (a *API) listProjections(w http.ResponseWriter, _ *http.Request) error {

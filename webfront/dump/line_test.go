@@ -86,6 +86,10 @@ func everyKind() []event.Event {
 		&event.EndpointRemoved{Address: "sip:old@contoso.test"},
 		&event.ActiveServersSet{Nodes: []event.NodeID{"n1"}},
 		&event.PoolPlaced{Site: "ulm"},
+		&event.FeedSet{Feed: "j", Info: event.FeedInfo{Adapter: "jsonl", Options: []event.FeedOption{{Name: "dir", Value: "/a"}}, Kinds: []string{"posted"}, Every: 60e9}, From: 1},
+		&event.FeedPaused{Feed: "j", Reason: "disk"},
+		&event.FeedResumed{Feed: "j"},
+		&event.FeedRemoved{Feed: "j"},
 	}
 }
 

@@ -72,7 +72,7 @@ var table = []row{
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
 		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
-			"projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
+			"projections/chat/policy", "projections/chat/feeds", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
@@ -91,6 +91,7 @@ var table = []row{
 	{pkg: "raftnode/sequencer", may: []string{"log/event"},
 		never: []ban{noChat, noSIP, {raft, "it proposes through an interface, so that it is tested without a pool"}}},
 	{pkg: "raftnode/router", may: []string{"log/event"}, never: []ban{noChat, noSIP}},
+	{pkg: "raftnode/submit", may: []string{"raftnode", "raftnode/router", "raftnode/sequencer", "projections/chat", "log/event"}, never: []ban{noSIP, noWeb}},
 	{pkg: "raftnode/sim", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt}},
 
 	{pkg: "sipfront/xccos/xmltree", pure: true},
@@ -117,11 +118,12 @@ var table = []row{
 
 	{pkg: "search", may: []string{"projections", "log", "log/event"}, libs: []string{bleve, bbolt}, never: []ban{noRaft, noSIP, noWeb}},
 
-	{pkg: "compliance", may: []string{"projections", "projections/chat", "log", "log/event"},
+	{pkg: "compliance", may: []string{"projections", "projections/chat", "projections/chat/feeds", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"compliance/lyncxml", "a feed knows adapters by their interface; cmd chooses one"}, noWeb}},
 	{pkg: "compliance/adaptertest", may: []string{"compliance", "projections/chat", "log/event"}, never: []ban{noRaft, noSIP}},
 	{pkg: "compliance/proof", may: []string{"log/event"}, never: []ban{noRaft, noSIP, noViews}},
-	{pkg: "compliance/*", may: []string{"compliance", "log/event"},
+	{pkg: "compliance/render", may: []string{"compliance", "log/event"}, never: []ban{noRaft, noSIP, noWeb}},
+	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
 	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},

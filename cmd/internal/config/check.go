@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -52,6 +53,7 @@ func (c *Config) Check(now time.Time) error {
 	if s := c.Scrub; s.CompareEvery != 0 && s.CompareEvery < time.Second {
 		k.add("scrub.compare_every", "%v is out of range; use 1s or more, or 0 for never", s.CompareEvery)
 	}
+	c.checkPrograms(k)
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)
 }
@@ -308,6 +310,25 @@ func (c *Config) checkSigningKey(k *checker) {
 	}
 	if _, err := pki.LoadSigner(c.SigningKey); err != nil {
 		k.add("signing_key", "%v", err)
+	}
+}
+
+func (c *Config) checkPrograms(k *checker) {
+	seen := map[string]bool{}
+	for i, p := range c.Programs {
+		key := fmt.Sprintf("programs[%d]", i)
+		if !nameRE.MatchString(p.Name) {
+			k.add(key+".name", "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", p.Name)
+		}
+		if seen[p.Name] {
+			k.add(key+".name", "%q is listed twice", p.Name)
+		}
+		seen[p.Name] = true
+		if len(p.Command) == 0 || !filepath.IsAbs(p.Command[0]) {
+			k.add(key+".command", "want the absolute path of a program, and its arguments")
+		} else if info, err := os.Stat(p.Command[0]); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			k.add(key+".command", "%s is not a program that can be run", p.Command[0])
+		}
 	}
 }
 

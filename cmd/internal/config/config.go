@@ -45,6 +45,8 @@ type Config struct {
 	SigningKey string `koanf:"signing_key"`
 	// Compliance feeds. Every node has the same list: any of them may own a feed.
 	Feeds []Feed `koanf:"feeds"`
+	// Programs that feeds with the adapter "external" may run. Every node has the same list.
+	Programs []Program `koanf:"programs"`
 }
 
 // Listen holds one address per service, as HOST:PORT. Port 0 takes any free port. Empty switches the service off.
@@ -145,6 +147,14 @@ type Scrub struct {
 	// How often the state of this node is compared with that of the others at the same event. A node that differs from the
 	// majority ends, and does not start again until somebody has looked. At least 1 second.
 	CompareEvery time.Duration `koanf:"compare_every"`
+}
+
+// Program is a command line that a feed names.
+type Program struct {
+	// Name that the feed's option program has: 1 to 63 lower-case letters, digits and "-".
+	Name string `koanf:"name"`
+	// The program, as an absolute path, and its arguments.
+	Command []string `koanf:"command"`
 }
 
 // Feed is a compliance feed.

@@ -106,21 +106,6 @@ func membership(err error) error {
 	return err
 }
 
-// Feeds returns this node's view of the compliance feeds.
-func (p adminPool) Feeds() []admin.FeedStatus {
-	var out []admin.FeedStatus
-	for _, f := range p.n.feeds {
-		s := f.Status()
-		fs := admin.FeedStatus{Feed: s.Feed, Adapter: s.Adapter, State: s.State, Owner: s.Owner, Epoch: s.Epoch,
-			Offset: s.Offset, Backlog: s.Backlog, LastError: s.LastError}
-		if s.Oldest != 0 {
-			fs.OldestAgeSeconds = time.Since(s.Oldest.UTC()).Seconds()
-		}
-		out = append(out, fs)
-	}
-	return out
-}
-
 // Projections returns the state of this node's derived data.
 func (p adminPool) Projections() []admin.ProjectionStatus {
 	versions := p.n.search.Versions()
@@ -147,7 +132,7 @@ func (n *Node) adminOptions() (admin.Options, error) {
 	o := admin.Options{Pool: adminPool{n}, Log: n.log, Node: n.id, Logger: n.logger, DigestMD5: n.cfg.SIP.DigestMD5,
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
-		Remote: n.nodes.Status,
+		Remote: n.nodes.Status, FeedOps: n.feedOps(),
 		// The history may be a moment behind the state.
 		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
 			return backend{n}.History(ctx, room, first, last)

@@ -4,7 +4,7 @@
 //
 //	      sipfront ─────┐        webfront/admin ─┐
 //	         ▲          ▼ Submit                 ▼ Do
-//	Applied  │        router ──► raftnode.Forward ──► (leader's) serveForwarded
+//	Applied  │        router ──► raftnode.Stream ───► (leader's) submit.Serve
 //	         │          │ local                              │
 //	         │          ▼                                    ▼
 //	         │       sequencer ◄── chat.Decide on scratch state (a clone of state.Rooms)
@@ -51,6 +51,7 @@ import (
 	"parley/raftnode"
 	"parley/raftnode/router"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
 	"parley/webfront/admin"
@@ -76,11 +77,11 @@ type Node struct {
 	tree       *merkle.Tree
 	search     *search.Search
 	raft       *raftnode.Node
-	seq        *sequencer.Sequencer[chat.Request, chat.Result]
+	seq        *submit.Sequencer
 	seqMetrics *sequencer.Metrics
-	router     *router.Router[chat.Request, chat.Outcome]
+	router     *submit.Router
 	front      atomic.Pointer[sipfront.Front]
-	feeds      []*compliance.Feed
+	feeds      *compliance.Feeds
 
 	roomsRun, historyRun, treeRun *projections.Runner
 
@@ -148,9 +149,9 @@ func (n *Node) open() (err error) {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.router = router.New(router.Config[chat.Request, chat.Outcome]{
-		Leader: n.leader, Epoch: n.raft.Term, Local: n.local, Forward: n.forward, Retry: retry, Patience: n.cfg.SIP.LeaderWait,
-	})
+	routes := submit.Routes(n.raft, n.seq)
+	routes.Patience = n.cfg.SIP.LeaderWait
+	n.router = router.New(routes)
 	close(n.raftUp)
 	n.leaderChanged()
 	if err := n.openFeeds(); err != nil {
@@ -206,13 +207,11 @@ func (n *Node) start() error {
 	if err := n.openFront(); err != nil {
 		return err
 	}
-	for _, f := range n.feeds {
-		n.wg.Go(func() {
-			if err := f.Run(n.run); err != nil && n.run.Err() == nil {
-				n.logger.Error("compliance feed ended", keyError, err)
-			}
-		})
-	}
+	n.wg.Go(func() {
+		if err := n.feeds.Run(n.run); err != nil && n.run.Err() == nil {
+			n.logger.Error("compliance feeds ended", keyError, err)
+		}
+	})
 	n.wg.Go(n.erase)
 	n.scrubbing()
 	close(n.ready)
@@ -222,12 +221,7 @@ func (n *Node) start() error {
 // erase carries out removals. A post stays until every feed has proven it durable: the archive must get its text.
 func (n *Node) erase() {
 	err := eraser.Run(n.run, eraser.Config{Log: n.log, Logger: n.logger, Limit: func() event.Offset {
-		limit := n.log.Head().Offset
-		for _, c := range n.cfg.Feeds {
-			f, _ := n.rooms.Current().Feed(c.Name) // one that has not begun has received nothing
-			limit = min(limit, f.Receipt)
-		}
-		return limit
+		return n.feeds.Slowest(n.log.Head().Offset)
 	}, Copies: []func(context.Context, event.Offset) error{n.purgeViews, n.purgeIndex}})
 	switch {
 	case err == nil:

@@ -14,15 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"parley/cmd/internal/config"
-	"parley/compliance"
-	"parley/compliance/lyncxml"
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/chat"
 	"parley/projections/history"
 	"parley/raftnode"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
 	"parley/sipfront/commands"
@@ -60,7 +58,7 @@ func (n *Node) openRaft() error {
 		ReplaceAfter:  t.ReplaceVoterAfter,
 		OnLead:        n.lead,
 		OnChange:      n.leaderChanged,
-		Serve:         n.serveForwarded,
+		Serve:         submit.Serve(n.seq),
 		Fatal:         n.fail,
 	})
 	return err
@@ -236,46 +234,6 @@ func (n *Node) openFront() error {
 	return nil
 }
 
-// feedPool is the node as its compliance feeds see it.
-type feedPool struct{ n *Node }
-
-// Submit submits a feed's command in the name of this node.
-func (p feedPool) Submit(ctx context.Context, c chat.Command) (chat.Outcome, error) {
-	return p.n.Do(ctx, chat.Request{Origin: chat.Origin{By: event.NodePrincipal(p.n.id), Trusted: true}, Command: c})
-}
-
-// State returns the newest snapshot.
-func (p feedPool) State() *chat.State { return p.n.rooms.Current() }
-
-// IsLeader reports whether this node leads.
-func (p feedPool) IsLeader() bool { return p.n.raft.IsLeader() }
-
-// Node returns the node's name.
-func (p feedPool) Node() event.NodeID { return p.n.id }
-
-func (n *Node) openFeeds() error {
-	metrics := compliance.NewMetrics()
-	n.registry.MustRegister(metrics.Collectors()...)
-	for _, c := range n.cfg.Feeds {
-		a, err := newAdapter(c, n.id)
-		if err != nil {
-			return fmt.Errorf("compliance feed %s: %w", c.Name, err)
-		}
-		f := compliance.NewFeed(compliance.FeedConfig{Name: c.Name, Adapter: a, Every: c.Every, Metrics: metrics}, feedPool{n}, n.log, n.logger)
-		n.feeds = append(n.feeds, f)
-	}
-	return nil
-}
-
-// newAdapter is the one table of adapters.
-func newAdapter(c config.Feed, node event.NodeID) (compliance.Adapter, error) {
-	switch c.Adapter {
-	case lyncxml.Name:
-		return lyncxml.New(lyncxml.Config{Dir: c.Dir, Node: node}), nil
-	}
-	return nil, fmt.Errorf("no adapter %q", c.Adapter)
-}
-
 func (n *Node) openWeb() (err error) {
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.log.Metrics())
 	for _, cs := range [][]prometheus.Collector{n.raft.Collectors(), n.seqMetrics.Collectors(), n.search.Collectors(), n.rooms.Collectors()} {
@@ -340,16 +298,9 @@ func (n *Node) checks() []ops.Check {
 		}},
 		{Name: "log", Live: true, Run: func(context.Context) error { return n.log.Err() }},
 	}
+	out = append(out, n.feedCheck())
 	for _, r := range n.runners() {
 		out = append(out, ops.Check{Name: "projection-" + r.Name(), Run: func(context.Context) error { return r.Err() }})
-	}
-	for _, f := range n.feeds {
-		out = append(out, ops.Check{Name: "feed-" + f.Status().Feed, Warn: true, Run: func(context.Context) error {
-			if s := f.Status(); s.LastError != "" {
-				return errors.New(s.LastError)
-			}
-			return nil
-		}})
 	}
 	return out
 }

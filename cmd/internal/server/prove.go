@@ -88,6 +88,11 @@ func (p prover) Prove(ctx context.Context, feed string, from, to event.Offset, s
 		return out, err
 	}
 	out = admin.FeedProof{Proof: json.RawMessage(bytes.TrimSpace(b)), Checkpoint: string(signed)}
+	for _, o := range f.Info.Options {
+		if o.Name == "dir" {
+			out.Directory = o.Value
+		}
+	}
 	for _, c := range p.n.cfg.Feeds {
 		if c.Name == feed {
 			out.Directory = c.Dir

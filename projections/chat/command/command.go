@@ -179,7 +179,8 @@ var commands = map[uint16]func() Command{
 	67: func() Command { return new(ChangeAdmin) }, 68: func() Command { return new(SetEndpoint) },
 	69: func() Command { return new(RemoveEndpoint) }, 70: func() Command { return new(SetActiveServers) },
 	71: func() Command { return new(PlacePool) },
-	50: func() Command { return new(ClaimFeed) },
+	50: func() Command { return new(ClaimFeed) }, 53: func() Command { return new(SetFeed) }, 54: func() Command { return new(RemoveFeed) },
+	55: func() Command { return new(PauseFeed) }, 56: func() Command { return new(ResumeFeed) },
 	51: func() Command { return new(CutFeed) }, 52: func() Command { return new(ReceiptFeed) },
 }
 

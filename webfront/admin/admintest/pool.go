@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -160,6 +161,13 @@ func (p *Pool) NewID() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.newID()
+}
+
+// Advance lets time pass.
+func (p *Pool) Advance(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now += event.Time(d)
 }
 
 // Now returns the pool's time.

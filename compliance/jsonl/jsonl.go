@@ -1,0 +1,67 @@
+// Package jsonl writes compliance files of JSON Lines: one event a line, every kind, nothing left out but secrets. It is
+// the form for machines, and the only one that loses nothing. render.AppendLine says what a line holds.
+package jsonl
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"parley/compliance"
+	"parley/compliance/render"
+	"parley/log/event"
+)
+
+// Name is what the adapter is called in a configuration.
+const Name = "jsonl"
+
+// Kind describes the adapter. Options: dir, the directory of the files.
+var Kind = compliance.Kind{Name: Name, Targets: []string{"dir"}, New: func(env compliance.Env, o *compliance.Options) (compliance.Adapter, error) {
+	dir := o.Dir(env)
+	return New(dir, env.FS, env.Node), o.Err()
+}}
+
+// Adapter is a compliance.Adapter.
+type Adapter struct{ archive *compliance.Archive }
+
+// New returns the adapter. fs may be nil: the operating system's.
+func New(dir string, fs compliance.FS, node event.NodeID) *Adapter {
+	return &Adapter{compliance.NewArchive(fs, dir, node)}
+}
+
+// Name implements compliance.Adapter.
+func (a *Adapter) Name() string { return Name }
+
+// buffered is how much is gathered before it is written, in bytes.
+const buffered = 64 << 10
+
+// Deliver implements compliance.Adapter. It writes while it reads: its memory does not depend on the cut.
+func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
+	return a.archive.Put(ctx, cut, "jsonl", func(w io.Writer) error {
+		var b []byte
+		empty := true
+		for e, err := range run {
+			if err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if b, err = render.AppendLine(b, cut, e); err != nil {
+				return err
+			}
+			empty = false
+			if len(b) >= buffered {
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
+				b = b[:0]
+			}
+		}
+		if empty {
+			return compliance.ErrNothing
+		}
+		_, err := w.Write(b)
+		return err
+	})
+}

@@ -1,0 +1,66 @@
+package event
+
+// FeedOption is one setting of a feed's adapter. What names there are, and what they mean, is the adapter's business.
+type FeedOption struct{ Name, Value string }
+
+// Code visits the fields.
+func (o *FeedOption) Code(c *Coder) {
+	Str(c, 1, &o.Name)
+	Str(c, 2, &o.Value)
+}
+
+// FeedInfo is the configuration of a compliance feed. What a feed writes depends on it and on the log alone. Empty
+// lists do not narrow what is delivered.
+type FeedInfo struct {
+	Adapter    string
+	Options    []FeedOption // ascending by name, each once
+	Rooms      []RoomID
+	Categories []CategoryID
+	Kinds      []string // names of kinds, as Kind.String returns them
+	Every      int64    // nanoseconds between two cuts; 0: as events come
+	MaxEvents  uint64   // in one cut; 0: the default
+}
+
+// Code visits the fields.
+func (i *FeedInfo) Code(c *Coder) {
+	Str(c, 1, &i.Adapter)
+	Subs(c, 2, &i.Options, (*FeedOption).Code)
+	Strs(c, 3, &i.Rooms)
+	Strs(c, 4, &i.Categories)
+	Strs(c, 5, &i.Kinds)
+	Int(c, 6, &i.Every)
+	Uint(c, 7, &i.MaxEvents)
+}
+
+// FeedSet makes a feed, or replaces its configuration. An open cut keeps what it was cut under; its target is the new one.
+type FeedSet struct {
+	Feed string
+	Info FeedInfo
+	From Offset // the first event that a new feed delivers; 0: the feed goes on where it was
+}
+
+// FeedRemoved ends a feed. Its name remembers how far it got: set again, it goes on there.
+type FeedRemoved struct{ Feed string }
+
+// FeedPaused stops a feed until it is resumed. It delivers nothing, skips nothing, and still holds erasure back.
+type FeedPaused struct {
+	Feed   string
+	Reason string
+}
+
+// FeedResumed lets a feed go on.
+type FeedResumed struct{ Feed string }
+
+func (*FeedSet) Kind() Kind     { return KindFeedSet }
+func (*FeedRemoved) Kind() Kind { return KindFeedRemoved }
+func (*FeedPaused) Kind() Kind  { return KindFeedPaused }
+func (*FeedResumed) Kind() Kind { return KindFeedResumed }
+
+func (e *FeedSet) code(c *Coder) {
+	Str(c, 1, &e.Feed)
+	c.Sub(2, e.Info.Code)
+	Uint(c, 3, &e.From)
+}
+func (e *FeedRemoved) code(c *Coder) { Str(c, 1, &e.Feed) }
+func (e *FeedPaused) code(c *Coder)  { Str(c, 1, &e.Feed); Str(c, 2, &e.Reason) }
+func (e *FeedResumed) code(c *Coder) { Str(c, 1, &e.Feed) }
