@@ -14,8 +14,8 @@ import (
 	"parley/sipfront/xccos/content"
 )
 
-// PostOf is the command for a message of a client. A story is known by its mark; its text holds its title, as that of a
-// link holds what is shown, so whoever keeps the text keeps all of it.
+// PostOf is the command for a message of a client. A story is known by its mark, which the wire alone has: in the pool its
+// title and its text are apart.
 func PostOf(room event.RoomID, p *xccos.Post) *chat.Post {
 	text := strings.Clone(p.Text)
 	c := &chat.Post{Room: room, Text: text, RTF: strings.Clone(p.RTF), Alert: p.Alert}
@@ -25,7 +25,7 @@ func PostOf(room event.RoomID, p *xccos.Post) *chat.Post {
 		}
 	}
 	if title, body := content.Split(text); title != "" && body != "" {
-		c.Story, c.Title = true, title
+		c.Story, c.Title, c.Text = true, title, body
 	}
 	return c
 }
@@ -146,7 +146,7 @@ func (d *Desk) find(ctx context.Context, s *searching, room event.RoomID, budget
 			if err != nil {
 				return f, err
 			}
-			if len(list) == 0 || list[0].Erased || s.query.CaseSensitive && s.query.Text != "" && !means.Means(list[0].By, list[0].At, list[0].Text) {
+			if len(list) == 0 || list[0].Erased || s.query.CaseSensitive && s.query.Text != "" && !means.Means(list[0].By, list[0].At, list[0].Title, list[0].Text) {
 				continue
 			}
 			if len(f.messages) == s.limit || !blocks.Fits(&list[0], budget) {
