@@ -21,7 +21,7 @@ import (
 
 const (
 	messagesName    = "messages"
-	messagesVersion = 2
+	messagesVersion = 3
 
 	fieldRoom    = "room"
 	fieldBy      = "by"
@@ -137,9 +137,17 @@ func foldMessage(b *bleve.Batch, e event.Envelope) (bool, error) {
 	}
 	// Bleve keeps numbers as floats: exact up to 2^53 messages in a room.
 	return true, b.Index(documentID(e.Offset), map[string]any{
-		fieldRoom: string(e.Room), fieldBy: string(m.By), fieldAt: m.At.UTC(), fieldText: m.Text,
+		fieldRoom: string(e.Room), fieldBy: string(m.By), fieldAt: m.At.UTC(), fieldText: textOf(&m),
 		fieldMessage: float64(m.ID),
 	})
+}
+
+// textOf is what can be read of a message: a story is found by its title too.
+func textOf(m *event.ChatMessage) string {
+	if m.Title == "" {
+		return m.Text
+	}
+	return m.Title + "\n" + m.Text
 }
 
 // documentID orders as offsets do, so sorting by it is sorting by time, and costs a quarter of sorting by a date.

@@ -325,6 +325,18 @@ func TestMessagesOldestFirst(t *testing.T) {
 	}
 }
 
+// TestStory finds a story by its title and by its text.
+func TestStory(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	s := start(t, t.TempDir(), l)
+	projectionstest.Wait(t, s, l.Add(event.Draft{Meta: event.Meta{By: "sip:a@x", Room: "r"}, Event: &event.Posted{MessageID: 1, Story: true, Title: "Night watch", Text: "All quiet."}}))
+	for text, want := range map[string]int{"night": 1, "quiet": 1, "night quiet": 1, "whale": 0} {
+		if hits, err := s.Messages(t.Context(), MessageQuery{Text: text}, nil); err != nil || len(hits) != want {
+			t.Errorf("%q: %v, %v; want %d", text, hits, err, want)
+		}
+	}
+}
+
 // TestRoomMatch: all words, any, or a phrase; rooms that have more of what was asked for come first.
 func TestRoomMatch(t *testing.T) {
 	l := projectionstest.NewLog(t)

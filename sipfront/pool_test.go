@@ -193,7 +193,7 @@ func (p *pool) FindMessages(_ context.Context, q commands.MessageQuery) (ids []u
 	any.CaseSensitive = false
 	means := match.New(any)
 	for _, m := range p.messages[q.Room] {
-		if !means.Means(m.By, m.At, m.Text) {
+		if !means.Means(m.By, m.At, m.Title, m.Text) {
 			continue
 		}
 		total++
@@ -330,7 +330,7 @@ func (p *pool) remove(room event.RoomID, ev *event.MessagesRemoved) {
 	for _, m := range p.messages[room] {
 		named := ev.Until != 0 && m.At <= ev.Until || slices.ContainsFunc(ev.Messages, func(r event.MessageRef) bool { return r.MessageID == m.ID })
 		if named && ev.Replaced {
-			m.Text = ev.Text
+			m.Text, m.Title, m.Story = ev.Text, "", false
 		}
 		if !named || ev.Replaced {
 			kept = append(kept, m)

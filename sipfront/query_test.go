@@ -200,6 +200,12 @@ func TestContent(t *testing.T) {
 	if !slices.Equal(kinds, want) {
 		t.Errorf("the log knows\n%q, want\n%q", kinds, want)
 	}
+	if p := s.ofKind(event.KindPosted)[3].Event.(*event.Posted); !strings.HasPrefix(p.Text, "All quiet & dark.\nzzz") {
+		t.Errorf("the text of the story is %.40q", p.Text)
+	}
+	if got := shown(good(t, bob, xccos.CmdBCSearch, &xccos.Data{Chans: []xccos.ChanIB{{URI: lobby}}, Context: &xccos.BCQ{Text: &xccos.TextQuery{Words: "Night", MatchCase: true}}})); got != "101: 4 of 1" {
+		t.Errorf("a story by its title: %q", got)
+	}
 	for _, c := range []struct {
 		what string
 		p    xccos.Post

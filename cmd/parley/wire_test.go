@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,13 @@ func overTheWire(t *testing.T, dir string, nodes []nodeLine) {
 	} {
 		if got := shown(ask(bob, c.id, question(c.q))); got != c.want {
 			t.Errorf("%s %+v: %q, want %q", c.id, c.q, got, c.want)
+		}
+	}
+
+	for id, d := range map[string]*xccos.Data{xccos.CmdBCSearch: question(xccos.BCQ{Text: &xccos.TextQuery{Words: "!?"}}),
+		xccos.CmdChanSrch: {Search: &xccos.QIB{Criteria: strings.Repeat("x", 2000)}}} {
+		if it := bob.Command(id, d); it == nil || it.Code != 400 {
+			t.Errorf("%s with a question that has no answer: %+v %v", id, it, bob.Err())
 		}
 	}
 

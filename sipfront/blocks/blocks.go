@@ -9,6 +9,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/sipfront/xccos"
+	"parley/sipfront/xccos/content"
 )
 
 // displayName is how a user is shown, empty when only his address is known.
@@ -201,10 +202,18 @@ func Info(st *chat.State, displayName string, asked *xccos.SIB, now event.Time) 
 	return &xccos.Data{Server: s}
 }
 
+// told is the text of a message on the wire: a story begins with its title.
+func told(story bool, title, text string) string {
+	if story {
+		return content.Join(title, text)
+	}
+	return text
+}
+
 // Post is a message that was posted, as everybody in the room gets it.
 func Post(st *chat.State, e *event.Envelope, p *event.Posted) *xccos.Post {
 	return &xccos.Post{ChanURI: chat.RoomURI(st.Domain(), e.Room), Author: string(e.By), Display: displayName(st, e.By), Alert: p.Alert,
-		ChatID: p.MessageID, TS: xccos.FormatTime(e.At), Text: p.Text, RTF: p.RTF}
+		ChatID: p.MessageID, TS: xccos.FormatTime(e.At), Text: told(p.Story, p.Title, p.Text), RTF: p.RTF}
 }
 
 // Came tells that a user came into a room.

@@ -8,7 +8,6 @@ import (
 	"parley/projections/chat"
 	"parley/projections/history"
 	"parley/sipfront/xccos"
-	"parley/sipfront/xccos/content"
 )
 
 // historyBytes is how much text one history reply holds. With all that stands around it, it must fit an INFO.
@@ -119,15 +118,10 @@ func (p *Page) Room(st *chat.State, first, last uint64, messages []history.Messa
 	return room, next
 }
 
-// Record is a message of the history. A story that was posted here has its title in its text; one that was imported may
-// not, and gets it.
+// Record is a message of the history.
 func Record(st *chat.State, room event.RoomID, m *history.Message) xccos.Post {
-	text := m.Text
-	if title, _ := content.Split(text); m.Story && title == "" {
-		text = content.Join(m.Title, text)
-	}
 	return xccos.Post{ChanURI: chat.RoomURI(st.Domain(), room), Author: string(m.By), Display: displayName(st, m.By), Alert: m.Alert,
-		ChatID: m.ID, TS: xccos.FormatTime(m.At), Text: text, RTF: m.RTF}
+		ChatID: m.ID, TS: xccos.FormatTime(m.At), Text: told(m.Story, m.Title, m.Text), RTF: m.RTF}
 }
 
 // Pages is the reply to a question for the history of rooms. next, the message to ask on with, is for one room only.
@@ -148,7 +142,7 @@ func Budget() *int {
 // Fits reports whether a message still goes into a reply, and takes its bytes from the budget. The first one of a reply
 // always goes: else nobody would ever read it.
 func Fits(m *history.Message, budget *int) bool {
-	size := len(m.Text) + len(m.RTF) + 256
+	size := len(m.Title) + len(m.Text) + len(m.RTF) + 256
 	if size > *budget && *budget < historyBytes {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"math"
 	"strings"
@@ -40,7 +41,8 @@ type Pool interface {
 	// HistorySpan returns the ids of the first and the last message of a room that are kept and were posted from one
 	// time to another, both included; 0 is an open end. 0, 0: there is none.
 	HistorySpan(ctx context.Context, room event.RoomID, from, to event.Time) (first, last uint64, err error)
-	// FindRooms returns the rooms that match, in the order to show.
+	// FindRooms returns the rooms that match, in the order to show. A question that cannot be answered, such as one with
+	// too many words, is a *chat.Refusal, here and below.
 	FindRooms(ctx context.Context, q RoomQuery) ([]event.RoomID, error)
 	// FindMessages returns the ids of the messages of one room that match, in the order that was asked for, and how many
 	// match in all. Letters count without case, whatever the query says.
@@ -246,8 +248,11 @@ func (d *Desk) read(fn func(ctx context.Context)) {
 	})
 }
 
-// broken refuses a command because a read failed.
+// broken refuses a command because a read failed, or because the question could not be answered.
 func (d *Desk) broken(k *Call, what string, err error) {
-	d.Logger.Error(what+" could not be read", slog.String(keyError, err.Error()))
+	var refusal *chat.Refusal
+	if !errors.As(err, &refusal) {
+		d.Logger.Error(what+" could not be read", slog.String(keyError, err.Error()))
+	}
 	k.fail(chat.AsRefusal(err))
 }

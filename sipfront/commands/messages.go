@@ -14,15 +14,27 @@ import (
 	"parley/sipfront/xccos/content"
 )
 
-// PostOf is the command for a message of a client. A story is known by its mark; its text holds its title, as that of a
-// link holds what is shown, so whoever keeps the text keeps all of it.
+// PostOf is the command for a message of a client. A story is known by its mark, which the wire alone has: in the pool its
+// title and its text are apart.
 func PostOf(room event.RoomID, p *xccos.Post) *chat.Post {
 	text := strings.Clone(p.Text)
-	c := &chat.Post{Room: room, Text: text, RTF: strings.Clone(p.RTF), Alert: p.Alert, Links: content.Links(text)}
+	c := &chat.Post{Room: room, Text: text, RTF: strings.Clone(p.RTF), Alert: p.Alert}
+	for _, l := range content.Links(text) {
+		if linkable(l.URI) && linkable(l.Name) { // else it is text, as anything that looks like a link and is none
+			c.Links = append(c.Links, l)
+		}
+	}
 	if title, body := content.Split(text); title != "" && body != "" {
-		c.Story, c.Title = true, title
+		c.Story, c.Title, c.Text = true, title, body
 	}
 	return c
+}
+
+// maxLink is how long a link may be, in bytes, and what is shown of it: more is not written into the log.
+const maxLink = 2048
+
+func linkable(s string) bool {
+	return len(s) <= maxLink && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // searching is a search of messages: what was asked, and what was found in each room.
@@ -134,7 +146,7 @@ func (d *Desk) find(ctx context.Context, s *searching, room event.RoomID, budget
 			if err != nil {
 				return f, err
 			}
-			if len(list) == 0 || list[0].Erased || s.query.CaseSensitive && s.query.Text != "" && !means.Means(list[0].By, list[0].At, list[0].Text) {
+			if len(list) == 0 || list[0].Erased || s.query.CaseSensitive && s.query.Text != "" && !means.Means(list[0].By, list[0].At, list[0].Title, list[0].Text) {
 				continue
 			}
 			if len(f.messages) == s.limit || !blocks.Fits(&list[0], budget) {

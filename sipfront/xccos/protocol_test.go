@@ -41,7 +41,7 @@ var words = map[string][3]string{
 	IDGrpChat: {"a message. The client sends `ts`, which the product insists on and the server replaces; the server sends it to everybody in the room, the sender included", "`@chanUri`, `@author`, `@ts`, `chat`, `rtf`; from the server `@chatId`, `@authdisp`", ""},
 
 	NtcJoin:        {"a user has come", "`uib` with an `aib` for the room", "the others in the room"},
-	NtcBJoin:       {"a user has come into several rooms", "`uib` with an `aib` for each room", "the others in the rooms"},
+	NtcBJoin:       {"a user has come into several rooms", "`uib` with an `aib` for each room", "nobody by us: those in one of the rooms need not know of the others, so they are told with `ntc:join`"},
 	NtcPart:        {"users have left", "`chanib@uri` with a `uib` for each", "the others in the room"},
 	NtcChanModify:  {"a room has changed, or what its category lets in", "`chanib` as it is now", "everybody in the room"},
 	NtcChanDisable: {"a room was disabled, and the session in it has ended", "`chanib@uri`, `@disabled`", "everybody who was in the room"},

@@ -113,7 +113,7 @@ func (a *API) find(ctx context.Context, room chat.Room, q event.Query) iter.Seq2
 	means := match.New(q)
 	return func(yield func(history.Message, error) bool) {
 		for m, err := range a.env.Messages(ctx, room) {
-			if (err != nil || means.Means(m.By, m.At, m.Text)) && !yield(m, err) {
+			if (err != nil || means.Means(m.By, m.At, m.Title, m.Text)) && !yield(m, err) {
 				return
 			}
 		}

@@ -127,7 +127,16 @@ func (b backend) FindRooms(ctx context.Context, q commands.RoomQuery) ([]event.R
 	defer cancel()
 	// A room made a moment ago should be found. An index that is being rebuilt answers with what it has.
 	_ = b.search.WaitForRooms(wait, b.rooms.Current().Offset())
-	return b.search.Rooms(ctx, search.Query{Text: q.Text, Match: matchOf(q.Match), Descriptions: q.Descriptions, Limit: q.Limit}, q.Visible)
+	rooms, err := b.search.Rooms(ctx, search.Query{Text: q.Text, Match: matchOf(q.Match), Descriptions: q.Descriptions, Limit: q.Limit}, q.Visible)
+	return rooms, answerable(err)
+}
+
+// answerable makes a refusal of what the index cannot be asked.
+func answerable(err error) error {
+	if errors.Is(err, search.ErrInvalidQuery) {
+		return chat.Refuse(chat.CodeInvalid, "%v", err)
+	}
+	return err
 }
 
 // FindMessages asks the search index; it finds what was posted before, unless the index is being rebuilt.
@@ -152,7 +161,7 @@ func (b backend) FindMessages(ctx context.Context, q commands.MessageQuery) (ids
 	for _, h := range hits {
 		ids = append(ids, h.MessageID)
 	}
-	return ids, total, err
+	return ids, total, answerable(err)
 }
 
 // offsetsAround returns the offset of the last event before message id of a room, and that of the first message after it.
