@@ -45,7 +45,7 @@ without a server: parley-verify --key pool.vkey DIR. The range grows to whole fi
 		if err != nil {
 			return fmt.Errorf("feed prove: %w", err)
 		}
-		p, err := proving.Prove(cmd.Context(), c, f)
+		p, err := proving.Write(cmd.Context(), c, f)
 		if err != nil {
 			return fmt.Errorf("feed prove: %w", explain(err))
 		}

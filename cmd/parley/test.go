@@ -22,13 +22,10 @@ func (a *app) testCmd() *cobra.Command {
 	return group("test", "Synthetic transactions", a.testMessageCmd())
 }
 
-// testMessage is a transaction with what the command line and a directory say about it.
-type testMessage struct{ synthetic.Test }
-
 func (a *app) testMessageCmd() *cobra.Command {
 	var target, receiverTarget, senderFile, receiverFile string
 	var secure bool
-	t := testMessage{}
+	t := synthetic.Message{}
 	cmd := &cobra.Command{
 		Use:   "message",
 		Short: "Sign two users in, let them join a room and exchange two messages, and say how long it took",
@@ -59,7 +56,7 @@ func (a *app) testMessageCmd() *cobra.Command {
 			t.Targets = append(t.Targets, receiverTarget)
 		}
 		if dir != nil {
-			if err := t.fromDir(cmd.Context(), dir, a.server, secure); err != nil {
+			if err := fromDir(cmd.Context(), &t, dir, a.server, secure); err != nil {
 				return fmt.Errorf("test message: %w", err)
 			}
 		}
@@ -109,7 +106,7 @@ func (a *app) testDir(target string) (*pooldir.Pool, error) {
 }
 
 // fromDir fills in what a pool's directory tells: the listeners that answer and, of a demo pool, users and room.
-func (t *testMessage) fromDir(ctx context.Context, p *pooldir.Pool, only string, secure bool) error {
+func fromDir(ctx context.Context, t *synthetic.Message, p *pooldir.Pool, only string, secure bool) error {
 	var configs []config.Config
 	for _, n := range p.Nodes {
 		c, err := n.Load(nil)
@@ -173,7 +170,7 @@ func testTLS(p *pooldir.Pool, target string) (*tls.Config, error) {
 	return c, nil
 }
 
-func (a *app) runTestMessage(t *testMessage) error {
+func (a *app) runTestMessage(t *synthetic.Message) error {
 	res := t.Run()
 	if a.json {
 		if err := a.emit(res); err != nil {

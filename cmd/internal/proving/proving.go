@@ -1,4 +1,4 @@
-// Package proving writes the proof of a feed into a directory, with the files, for parley-verify.
+// Package proving fetches the proof of a feed's files from a node and writes the directory that parley-verify checks.
 package proving
 
 import (
@@ -20,18 +20,18 @@ import (
 	"parley/webfront/admin"
 )
 
-// Options say what is to be proven.
+// Options say what is to be proven, and where the proof goes.
 type Options struct {
 	Feed     string
+	From, To uint64 // offsets; 0: from the first, to the last that was delivered. The range grows to whole files
 	Out      string // new directory
-	Files    string // directory with the feed's files; empty: where the node that answers has them
-	Since    string // file with an earlier checkpoint; empty: none
+	Files    string // directory with the feed's files; empty: where the node says it has them
 	Link     bool   // give the files a second name instead of copying them
-	From, To uint64 // offsets; 0: the first, the last that was delivered
+	Since    string // file with an earlier checkpoint; empty: none
 }
 
-// Proved is what was proven.
-type Proved struct {
+// Written is what was written, as `feed prove` prints it.
+type Written struct {
 	Feed  string `json:"feed"`
 	Dir   string `json:"dir"`
 	First uint64 `json:"first"`
@@ -40,8 +40,8 @@ type Proved struct {
 	Size  int64  `json:"tree_size"`
 }
 
-// Prove writes the directory. If it fails, or the process dies, the directory is incomplete and parley-verify says so.
-func Prove(ctx context.Context, c *client.Client, f Options) (out Proved, err error) {
+// Write writes the directory. If it fails, or the process dies, the directory is incomplete and parley-verify says so.
+func Write(ctx context.Context, c *client.Client, f Options) (out Written, err error) {
 	q := url.Values{}
 	for name, n := range map[string]uint64{"from": f.From, "to": f.To} {
 		if n != 0 {
@@ -115,7 +115,7 @@ func Prove(ctx context.Context, c *client.Client, f Options) (out Proved, err er
 			names = append(names, x.Name)
 		}
 	}
-	return Proved{Feed: f.Feed, Dir: f.Out, First: uint64(p.First), Last: uint64(p.Last), Files: len(names), Size: p.Size}, nil
+	return Written{Feed: f.Feed, Dir: f.Out, First: uint64(p.First), Last: uint64(p.Last), Files: len(names), Size: p.Size}, nil
 }
 
 // records writes the entries of a proof.

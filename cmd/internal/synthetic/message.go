@@ -1,5 +1,3 @@
-// Package synthetic is the transaction that says whether a pool does its work: two users sign in, meet in a room, exchange
-// two messages and leave.
 package synthetic
 
 import (
@@ -15,14 +13,15 @@ import (
 	"parley/sipfront/siptest"
 )
 
-// Test is Test-CsPersistentChatMessage: who tests, and where.
-type Test struct {
+// Message is the transaction of Test-CsPersistentChatMessage: two users sign in, join a room, exchange two messages, leave and
+// sign out.
+type Message struct {
 	Targets          []string // HOST:PORT of sender and receiver; they may be two nodes
 	TLS              *tls.Config
-	Sender, Receiver string // addresses
+	Sender, Receiver string // user@domain
 	Passwords        [2]string
-	Room             string // URI; empty: the demo Lobby, else any room found
-	Timeout          time.Duration
+	Room             string        // URI; empty: the demo Lobby, else any room found
+	Timeout          time.Duration // of a step
 }
 
 // Result has the fields of the cmdlet's answer.
@@ -37,14 +36,14 @@ type Result struct {
 	Diagnosis string  `json:"diagnosis"` // the step that failed
 }
 
-// Step is a step that was done, and how long it took.
+// Step is a part of it.
 type Step struct {
 	Step string  `json:"step"`
 	MS   float64 `json:"ms"`
 }
 
 // Run does the transaction. The first step that fails ends it.
-func (t *Test) Run() (res Result) {
+func (t *Message) Run() (res Result) {
 	res = Result{Target: t.Targets[0], Receiver: t.Targets[len(t.Targets)-1], Result: "failure", Steps: []Step{}}
 	dial := func(addr, user, password string) *siptest.Client {
 		return siptest.Dial(siptest.Options{Addr: addr, TLS: t.TLS, User: user, Password: password, UserAgent: "parley test",
@@ -132,10 +131,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // findTestRoom returns the demo Lobby, or else any room that the client sees.
 func findTestRoom(c *siptest.Client) string {
-	for _, r := range c.List(demo.Lobby) {
-		if r.Name == demo.Lobby {
-			return r.URI
-		}
+	if r := roomByName(c, demo.Lobby); r != "" {
+		return r
 	}
 	for _, r := range c.List("") {
 		return r.URI
