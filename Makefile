@@ -12,7 +12,11 @@ help: ## print the targets
 
 .PHONY: build
 build: ## build the programs into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-bench
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/parley ./cmd/parley-verify ./cmd/parley-bench
+
+.PHONY: man
+man: ## write the manual pages into bin/man
+	$(GO) run ./cmd/parley man bin/man
 
 .PHONY: test
 test: deps lint ## every test: lint, race tests, the real client (installs its packages on Debian as root)
@@ -49,6 +53,9 @@ soak: ## long simulation of the pool with faults; the crash matrix of compliance
 fuzz: ## a minute of fuzzing for each decoder
 	$(GO) test -run XXX -fuzz FuzzParseEntry -fuzztime 60s ./log/event
 	$(GO) test -run XXX -fuzz FuzzUnmarshal -fuzztime 60s ./log/event
+	$(GO) test -run XXX -fuzz FuzzReadFrame -fuzztime 60s ./raftnode
+	$(GO) test -run XXX -fuzz FuzzRequest -fuzztime 60s ./projections/chat/command
+	$(GO) test -run XXX -fuzz FuzzReply -fuzztime 60s ./projections/chat/command
 	$(GO) test -run XXX -fuzz FuzzDecode -fuzztime 60s ./sipfront/xccos
 	$(GO) test -run XXX -fuzz FuzzParse -fuzztime 60s ./sipfront/xccos/xmltree
 	$(GO) test -run XXX -fuzz FuzzText -fuzztime 60s ./sipfront/xccos/content

@@ -23,8 +23,19 @@ import (
 //	length of the rest (4, big-endian) | request id (8) | status (1) | payload
 //
 // The caller numbers its requests from 1; an answer has the number of its request. Number 0 is a sign of life, sent
-// every second. There is no other state, so a stream that breaks can only leave
-// requests without an answer.
+// every second. The serving side sends the first one when it is ready to serve the stream, and the caller sends no
+// request before. There is no other state, so a stream that breaks can only leave requests without an answer.
+//
+// What the order of requests rests on, besides raftnode/router (docs/decisions/0004):
+//
+//  1. Requests of a stream are served in the order sent, because one goroutine sends, one reads, and TCP keeps order.
+//  2. After a request of a stream was not served or its outcome was lost, no later one of it takes effect. Here a flag
+//     sees to that, behind Serve a lane of the sequencer.
+//  3. Nothing of a stream takes effect after something of a later stream of the same caller. If the later one is of a
+//     later term: its leader decides on top of all that earlier terms will ever commit, and the earlier leader refuses
+//     what is not of its present term. If both are of one term, and so go to one leader: the caller opens a stream only
+//     when the last one is closed. Requests of that one were sent only if it had been greeted, so it was accepted before
+//     the later one, and the later one is greeted only when no more requests are read from it.
 const (
 	frameHeader     = 4 + 8 + 1
 	maxFramePayload = 16 << 20 // as large as an entry
@@ -38,7 +49,9 @@ const (
 // Status of an answer.
 const (
 	statusOK        = 0
-	statusNotLeader = 1 // no effect
+	statusNotLeader = 1 // no effect, nor has anything later on this stream
+	statusBusy      = 2 // no effect
+	statusUnknown   = 3 // it may take effect or not; nothing later on this stream does unless it did
 )
 
 // outbox is the sending half of a stream: frames gather while one write is under way, and leave in the next.
@@ -67,19 +80,30 @@ func (o *outbox) put(f frame) {
 	}
 }
 
-// run writes until the stream or ctx ends: first the preface, then frames.
-func (o *outbox) run(ctx context.Context, conn net.Conn, preface []byte) error {
+// run writes until the stream or ctx ends: the preface, and frames once open is closed; nil: at once.
+func (o *outbox) run(ctx context.Context, conn net.Conn, preface []byte, open <-chan struct{}) error {
 	w := bufio.NewWriterSize(conn, 64<<10)
-	if _, err := w.Write(preface); err != nil {
+	write := func(b []byte) error {
+		_, err := w.Write(b)
+		return err
+	}
+	if err := errors.Join(conn.SetWriteDeadline(time.Now().Add(deadAfter)), write(preface), w.Flush()); err != nil {
 		return err
 	}
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
-	var header [frameHeader]byte
+	wake := o.wake
+	if open != nil {
+		wake = nil
+	}
+	header := make([]byte, 0, frameHeader)
 	for {
 		var frames []frame
 		select {
-		case <-o.wake:
+		case <-open:
+			open, wake = nil, o.wake
+			continue
+		case <-wake:
 			o.mu.Lock()
 			frames, o.frames = o.frames, nil
 			o.mu.Unlock()
@@ -96,13 +120,10 @@ func (o *outbox) run(ctx context.Context, conn net.Conn, preface []byte) error {
 			if f.sending != nil {
 				f.sending()
 			}
-			binary.BigEndian.PutUint32(header[:], uint32(frameHeader-4+len(f.payload)))
-			binary.BigEndian.PutUint64(header[4:], f.id)
-			header[12] = f.status
-			if _, err := w.Write(header[:]); err != nil {
+			if err := write(f.appendHeader(header)); err != nil {
 				return err
 			}
-			if _, err := w.Write(f.payload); err != nil {
+			if err := write(f.payload); err != nil {
 				return err
 			}
 		}
@@ -112,29 +133,41 @@ func (o *outbox) run(ctx context.Context, conn net.Conn, preface []byte) error {
 	}
 }
 
-// readFrames calls take for each frame until the stream ends.
-func readFrames(conn net.Conn, r io.Reader, take func(frame) error) error {
+func (f frame) appendHeader(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(frameHeader-4+len(f.payload)))
+	b = binary.BigEndian.AppendUint64(b, f.id)
+	return append(b, f.status)
+}
+
+// readFrame reads one frame. The length is checked before memory is taken for the payload.
+func readFrame(r io.Reader) (f frame, err error) {
 	var header [frameHeader]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return frame{}, err
+	}
+	n := binary.BigEndian.Uint32(header[:])
+	if n < frameHeader-4 || n > frameHeader-4+maxFramePayload {
+		return frame{}, fmt.Errorf("frame of %d bytes", n)
+	}
+	f = frame{id: binary.BigEndian.Uint64(header[4:]), status: header[12]}
+	if f.id == 0 && n != frameHeader-4 {
+		return frame{}, errors.New("sign of life with a payload")
+	}
+	if n -= frameHeader - 4; n > 0 {
+		f.payload = make([]byte, n)
+		_, err = io.ReadFull(r, f.payload)
+	}
+	return f, err
+}
+
+// readFrames calls take for each frame, signs of life included, until the stream ends.
+func readFrames(conn net.Conn, r io.Reader, take func(frame) error) error {
 	for {
 		if err := conn.SetReadDeadline(time.Now().Add(deadAfter)); err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(r, header[:]); err != nil {
-			return err
-		}
-		n := binary.BigEndian.Uint32(header[:])
-		if n < frameHeader-4 || n > frameHeader-4+maxFramePayload {
-			return fmt.Errorf("frame of %d bytes", n)
-		}
-		f := frame{id: binary.BigEndian.Uint64(header[4:]), status: header[12]}
-		if f.id == 0 {
-			if n != frameHeader-4 {
-				return errors.New("sign of life with a payload")
-			}
-			continue
-		}
-		f.payload = make([]byte, n-(frameHeader-4))
-		if _, err := io.ReadFull(r, f.payload); err != nil {
+		f, err := readFrame(r)
+		if err != nil {
 			return err
 		}
 		if err := take(f); err != nil {
@@ -156,63 +189,43 @@ func readTerm(conn net.Conn, r io.Reader) (uint64, error) {
 type forwarder struct {
 	node *Node
 
-	mu     sync.Mutex // also: order of calls to Serve on this node
-	stream *callStream
+	mu     sync.Mutex
+	stream *Stream // the newest that was not stillborn
 	closed bool
 	work   sync.WaitGroup
 }
 
 func newForwarder(n *Node) *forwarder { return &forwarder{node: n} }
 
-// Forward hands a request to the leader's Serve, this node's own if it leads. Requests of one node are served in the
-// order of calls. It never blocks. done is called exactly once, possibly before Forward returns; it must not block,
-// nor call Forward itself. Errors are of class ErrNoLeader, ErrNotLeader, ErrBusy (no effect), or ErrUnknownOutcome
-// when the leader or the stream to it was lost.
-func (n *Node) Forward(payload []byte, done func([]byte, error)) {
-	if len(payload) > maxFramePayload {
-		done(nil, fmt.Errorf("forward a request of %d bytes, at most %d: %w", len(payload), maxFramePayload, ErrBusy))
-		return
-	}
-	if err := n.forward.submit(payload, done); err != nil {
-		done(nil, err)
-	}
-}
+// Stream opens a stream to the leader of the term, and ends the one opened before. If this node knows of no leader
+// elsewhere, or is in another term by now, the stream is over from the start. That the leader and the term are two looks
+// does no harm: the other side serves the stream only if it leads in that very term.
+func (n *Node) Stream(term uint64) *Stream { return n.forward.open(term) }
 
-// submit returns an error if it has not taken the request, and done will not be called.
-func (f *forwarder) submit(payload []byte, done func([]byte, error)) error {
+func (f *forwarder) open(term uint64) *Stream {
 	n := f.node
 	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return ErrNoLeader
-	}
+	defer f.mu.Unlock()
 	id, addr, ok := n.Leader()
-	if !ok {
-		f.mu.Unlock()
-		return ErrNoLeader
+	s := &Stream{f: f, leader: id, addr: addr, term: term, out: newOutbox(), calls: map[uint64]*call{}, ready: make(chan struct{}), ended: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(n.ctx)
+	if f.closed || !ok || id == n.cfg.ID || n.raft.CurrentTerm() != term {
+		s.over = true
+		s.cancel()
+		return s
 	}
-	if id == n.cfg.ID {
-		defer f.mu.Unlock()
-		if n.cfg.Serve == nil || !n.IsLeader() {
-			return ErrNotLeader
+	before := f.stream
+	f.stream = s
+	if before != nil {
+		before.cancel() // its requests fail on its own goroutine, not under our lock
+	}
+	f.work.Go(func() {
+		if before != nil {
+			<-before.ended // closed before ours is opened: see above
 		}
-		var once sync.Once
-		n.cfg.Serve(n.ctx, id, payload, func(answer []byte) { once.Do(func() { done(answer, nil) }) })
-		return nil
-	}
-	term := n.raft.CurrentTerm()
-	s, old := f.stream, (*callStream)(nil)
-	if s == nil || s.leader != id || s.addr != addr || s.term != term || s.ended() {
-		old, s = s, newCallStream(f, id, addr, term)
-		f.stream = s
-		f.work.Go(s.run)
-	}
-	err := s.submit(payload, done)
-	f.mu.Unlock()
-	if old != nil {
-		old.cancel() // its requests fail on its own goroutine, not under our lock
-	}
-	return err
+		s.run()
+	})
+	return s
 }
 
 // follow ends the stream to a node that leads no more: its answers are not to be waited for.
@@ -254,8 +267,8 @@ func (f *forwarder) close() {
 	f.work.Wait()
 }
 
-// callStream is one stream to one leader in one term.
-type callStream struct {
+// Stream carries requests to the leader of one term.
+type Stream struct {
 	f      *forwarder
 	leader event.NodeID
 	addr   string
@@ -263,6 +276,9 @@ type callStream struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	out    *outbox
+	ready  chan struct{} // closed at the first sign of life of the other side
+	greet  sync.Once
+	ended  chan struct{} // closed once nothing of it is left
 
 	mu    sync.Mutex
 	next  uint64
@@ -278,19 +294,23 @@ type call struct {
 	done func([]byte, error)
 }
 
-func newCallStream(f *forwarder, leader event.NodeID, addr string, term uint64) *callStream {
-	s := &callStream{f: f, leader: leader, addr: addr, term: term, out: newOutbox(), calls: map[uint64]*call{}}
-	s.ctx, s.cancel = context.WithCancel(f.node.ctx)
-	return s
+// Forward hands a request to the leader's Serve. Requests of a stream are served in the order of calls. It never blocks.
+// done is called exactly once, possibly before Forward returns; it must not block. Errors are of class ErrNoLeader,
+// ErrNotLeader (no effect), ErrUnknownOutcome (the leader or the stream to it was lost) or ErrBusy (no effect).
+//
+// After one of the first three no later request of the stream takes effect, unless the one of unknown outcome did. After
+// ErrBusy, which is an answer to the one request, the stream goes on.
+func (s *Stream) Forward(payload []byte, done func([]byte, error)) {
+	if err := s.submit(payload, done); err != nil {
+		done(nil, err)
+	}
 }
 
-func (s *callStream) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.over
-}
-
-func (s *callStream) submit(payload []byte, done func([]byte, error)) error {
+// submit returns an error if it has not taken the request, and done will not be called.
+func (s *Stream) submit(payload []byte, done func([]byte, error)) error {
+	if len(payload) > maxFramePayload {
+		return fmt.Errorf("forward a request of %d bytes, at most %d: %w", len(payload), maxFramePayload, ErrBusy)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -312,7 +332,8 @@ func (s *callStream) submit(payload []byte, done func([]byte, error)) error {
 }
 
 // run dials, then sends and receives until either fails, and tells every call that is left.
-func (s *callStream) run() {
+func (s *Stream) run() {
+	defer close(s.ended)
 	defer s.cancel()
 	n := s.f.node
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
@@ -343,7 +364,7 @@ func (s *callStream) run() {
 	}
 }
 
-func (s *callStream) talk(conn net.Conn) error {
+func (s *Stream) talk(conn net.Conn) error {
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -353,14 +374,18 @@ func (s *callStream) talk(conn net.Conn) error {
 		defer close(received)
 		cancel(readFrames(conn, bufio.NewReaderSize(conn, 64<<10), s.answer))
 	}()
-	err := s.out.run(ctx, conn, binary.BigEndian.AppendUint64(nil, s.term))
+	err := s.out.run(ctx, conn, binary.BigEndian.AppendUint64(nil, s.term), s.ready)
 	cancel(err)
 	conn.Close()
 	<-received
 	return context.Cause(ctx)
 }
 
-func (s *callStream) answer(f frame) error {
+func (s *Stream) answer(f frame) error {
+	s.greet.Do(func() { close(s.ready) })
+	if f.id == 0 {
+		return nil
+	}
 	s.mu.Lock()
 	c := s.calls[f.id]
 	delete(s.calls, f.id)
@@ -376,6 +401,8 @@ func (s *callStream) answer(f frame) error {
 		c.done(f.payload, nil)
 	case statusNotLeader:
 		c.done(nil, fmt.Errorf("forward to node %s: %w", s.leader, ErrNotLeader))
+	case statusBusy:
+		c.done(nil, fmt.Errorf("forward to node %s: %w", s.leader, ErrBusy))
 	default:
 		c.done(nil, fmt.Errorf("forward to node %s: %w: status %d", s.leader, ErrUnknownOutcome, f.status))
 	}
@@ -400,9 +427,17 @@ type serveStream struct {
 
 func newInbound(n *Node) *inbound { return &inbound{node: n, streams: map[event.NodeID]*serveStream{}} }
 
-// accept serves a stream. A peer has one: a new one ends the last, and is served only after what had arrived on that
-// has been handed on, so that the peer's requests keep their order.
+// errNotMember ends the streams of a node that was removed: its certificate is still good, but nobody's clients are on it.
+var errNotMember = errors.New("peer is not a member of the pool")
+
+// accept serves a stream of a member. A peer has one: a new one ends the last, and is served only after what had arrived
+// on that has been handed on, so that the peer's requests keep their order.
 func (b *inbound) accept(conn net.Conn, from event.NodeID) {
+	if b.node.member(from) == nil {
+		b.node.logger.Warn("forwarding stream refused", keyPeer, from, keyError, errNotMember)
+		conn.Close()
+		return
+	}
 	ctx, cancel := context.WithCancel(b.node.ctx)
 	s := &serveStream{conn: conn, read: make(chan struct{}), cancel: cancel}
 	b.mu.Lock()
@@ -438,16 +473,30 @@ func (b *inbound) serve(ctx context.Context, s *serveStream, from event.NodeID) 
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		if err := out.run(ctx, s.conn, nil); err != nil {
+		if err := out.run(ctx, s.conn, nil, nil); err != nil {
 			s.cancel()
 		}
 	}()
+	// Opened before the first look at the term, so that it cannot belong to a later leadership than the one looked at.
+	var handle Handler
+	if n.cfg.Serve != nil {
+		handle = n.cfg.Serve(from)
+	}
+	out.put(frame{}) // ready
 	var mu sync.Mutex
 	unanswered, bytes := 0, 0
 	r := bufio.NewReaderSize(s.conn, 64<<10)
 	term, err := readTerm(s.conn, r)
+	refused := false // a request, and so all later ones
 	take := func(f frame) error {
-		if n.cfg.Serve == nil || !n.IsLeader() || n.raft.CurrentTerm() != term {
+		// The peer sends signs of life too, so one that is removed while it is connected is soon cut off.
+		if n.member(from) == nil {
+			return errNotMember
+		}
+		if f.id == 0 {
+			return nil
+		}
+		if refused = refused || handle == nil || !n.IsLeader() || n.raft.CurrentTerm() != term; refused {
 			out.put(frame{id: f.id, status: statusNotLeader})
 			return nil
 		}
@@ -461,13 +510,13 @@ func (b *inbound) serve(ctx context.Context, s *serveStream, from event.NodeID) 
 		}
 		n.metrics.served.Inc()
 		var once sync.Once
-		n.cfg.Serve(ctx, from, f.payload, func(answer []byte) {
+		handle(f.payload, func(answer []byte, err error) {
 			once.Do(func() {
 				mu.Lock()
 				unanswered--
 				bytes -= len(f.payload)
 				mu.Unlock()
-				out.put(frame{id: f.id, payload: answer})
+				out.put(frame{id: f.id, status: statusOf(err), payload: answer})
 			})
 		})
 		return nil
@@ -482,6 +531,18 @@ func (b *inbound) serve(ctx context.Context, s *serveStream, from event.NodeID) 
 	s.cancel()
 	<-written
 	s.conn.Close()
+}
+
+func statusOf(err error) byte {
+	switch {
+	case err == nil:
+		return statusOK
+	case errors.Is(err, ErrNotLeader):
+		return statusNotLeader
+	case errors.Is(err, ErrBusy):
+		return statusBusy
+	}
+	return statusUnknown
 }
 
 func (b *inbound) close() {

@@ -1,6 +1,6 @@
 // Package raftnode makes a node a member of the pool: hashicorp/raft over mutually authenticated streams, with the
 // event log as its log store, so that the one synced write of an entry is both. It carries entries (Propose), forwards
-// opaque requests to whoever leads (Forward), follows and changes the membership, and watches its own disk.
+// opaque requests to whoever leads (Stream), follows and changes the membership, and watches its own disk.
 //
 // It knows no rooms and no commands. What an entry means is decided before it is proposed; applying one only moves
 // the log's committed mark, and whoever wants to know reads the log.
@@ -111,14 +111,19 @@ type Config struct {
 	OnLead func(ctx context.Context)
 	// OnChange is called after the leader may have changed, so that whoever waits for one looks again. Must not block.
 	OnChange func()
-	// Serve takes a forwarded request on the leader. It is called in the order in which the calling node forwarded,
-	// must not block, and must see to it that reply is called exactly once, on any goroutine. ctx ends when the
-	// caller is gone.
-	Serve func(ctx context.Context, from event.NodeID, payload []byte, reply func([]byte))
+	// Serve opens a handler for the requests of one stream from the node named. nil: nothing is served.
+	Serve func(from event.NodeID) Handler
 	// Fatal ends the process: a broken invariant, corruption, or a disk that hangs or fails. It is called at most once.
 	// The rest of the pool is the redundancy. If it returns, the node is of no use and may panic.
 	Fatal func(error)
 }
+
+// Handler takes the forwarded requests of one stream on the leader. It is called in the order in which the calling node
+// forwarded, must not block, and must see to it that reply is called exactly once for each request, on any goroutine. The
+// class of the error travels: ErrNotLeader and ErrBusy say that there was no effect, anything else that the outcome is
+// unknown. Once it has replied with an error other than ErrBusy, no later request of the handler may take effect unless
+// that one did: the caller will send it again.
+type Handler func(payload []byte, reply func(answer []byte, err error))
 
 // Node is a member of the pool, or of none yet.
 type Node struct {

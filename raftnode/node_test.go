@@ -3,14 +3,10 @@ package raftnode_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -75,49 +71,6 @@ func TestPool(t *testing.T) {
 	post(p.nodes[first.ID()], 5)
 	p.same(v)
 	eventually(t, "nobody is down", func() bool { return len(p.leader().Down()) == 0 })
-}
-
-// Requests of one node are served in the order of calls.
-func TestForwardOrder(t *testing.T) {
-	p := newTestPool(t)
-	p.form(ids(3)...)
-	leader := p.leader()
-	const count = 500
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	offsets := map[event.NodeID][]uint64{}
-	base := map[event.NodeID]uint64{"n1": 10_000, "n2": 20_000, "n3": 30_000}
-	for id, n := range p.nodes {
-		wg.Add(count)
-		go func() {
-			for i := range uint64(count) {
-				n.Forward(binary.BigEndian.AppendUint64(nil, base[id]+i), func(b []byte, err error) {
-					defer wg.Done()
-					var at uint64
-					if _, scan := fmt.Sscan(string(b), &at); err != nil || scan != nil {
-						t.Errorf("node %s, request %d: %q, %v", id, i, b, err)
-					}
-					mu.Lock()
-					offsets[id] = append(offsets[id], at)
-					mu.Unlock()
-				})
-			}
-		}()
-	}
-	wg.Wait()
-	for id, got := range offsets {
-		if !slices.IsSorted(got) || len(got) != count {
-			t.Errorf("node %s: %d answers, sorted %v", id, len(got), slices.IsSorted(got))
-		}
-	}
-	next := map[string]uint64{}
-	for _, s := range leader.served {
-		from, num, _ := strings.Cut(s, ":")
-		if want := fmt.Sprint(base[event.NodeID(from)] + next[from]); num != want {
-			t.Fatalf("node %s: served %s, want %s", from, num, want)
-		}
-		next[from]++
-	}
 }
 
 // A pool of one grows to three and to four, shrinks, and hands the leadership around.
@@ -257,43 +210,15 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-// Streams to a leader that is gone leave their requests with an unknown outcome, not without an answer.
-func TestForwardWithoutLeader(t *testing.T) {
-	p := newTestPool(t)
-	p.form(ids(2)...)
-	leader := p.leader()
-	follower := other(p, leader)
-	p.post(follower, 1)
-	p.stop(leader.ID())
-	answers := make(chan error, 200)
-	for v := range uint64(200) {
-		follower.Forward(binary.BigEndian.AppendUint64(nil, 100+v), func(_ []byte, err error) { answers <- err })
-	}
-	for range 200 {
-		select {
-		case err := <-answers:
-			if !errors.Is(err, raftnode.ErrNoLeader) && !errors.Is(err, raftnode.ErrUnknownOutcome) && !errors.Is(err, raftnode.ErrNotLeader) {
-				t.Errorf("answer without a leader: %v", err)
-			}
-		case <-time.After(time.Minute):
-			t.Fatal("a request got no answer")
-		}
-	}
-	eventually(t, "the follower knows no leader", func() bool { _, _, ok := follower.Leader(); return !ok })
-	follower.Forward(nil, func(_ []byte, err error) { answers <- err })
-	if err := <-answers; !errors.Is(err, raftnode.ErrNoLeader) {
-		t.Errorf("forward without a leader: %v", err)
-	}
-}
-
 // The peer port lets in nodes of the pool and nobody else.
 func TestStrangers(t *testing.T) {
 	p := newTestPool(t)
 	p.form("n1")
-	p.leader()
+	n1 := p.leader()
 	addr := p.addrs["n1"]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	p.addGhost(n1, "n2")
 	listener := func() net.Listener {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -324,6 +249,9 @@ func TestStrangers(t *testing.T) {
 	if err := dial(p.ca, "n3", "n2", "n2"); err == nil {
 		t.Error("n1 was taken for n3")
 	}
+	if err := dial(p.ca, "n1", "n4", "n4"); err == nil {
+		t.Error("a node that is no member was let in")
+	}
 	if err := dial(p.ca, "n1", "n2", "elsewhere"); err == nil {
 		t.Error("a certificate that names no node was let in")
 	}
@@ -339,59 +267,6 @@ func TestStrangers(t *testing.T) {
 			t.Error("a caller without a certificate was let in")
 		}
 		conn.Close()
-	}
-}
-
-// A request that comes late, for a term that is over, has no effect, though the node leads again: its caller may have
-// been told otherwise by a leader in between.
-func TestForwardOfAnEarlierTerm(t *testing.T) {
-	p := newTestPool(t)
-	p.form("n1")
-	n1 := p.leader()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, client := p.ca.identity("n2", "n2")
-	network := raftnode.TLS(ln, server, client)
-	defer network.Close()
-	ask := func(term, v uint64) (status byte) {
-		t.Helper()
-		conn, err := network.Dial(ctx, "n1", p.addrs["n1"], raftnode.ProtocolForward)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		request := binary.BigEndian.AppendUint64(nil, term)
-		request = binary.BigEndian.AppendUint32(request, 8+1+8)
-		request = binary.BigEndian.AppendUint64(request, 1) // request id
-		request = binary.BigEndian.AppendUint64(append(request, 0), v)
-		if _, err := conn.Write(request); err != nil {
-			t.Fatal(err)
-		}
-		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		for {
-			header := make([]byte, 13)
-			if _, err := io.ReadFull(conn, header); err != nil {
-				t.Fatal(err)
-			}
-			if binary.BigEndian.Uint64(header[4:]) == 1 {
-				return header[12]
-			}
-		}
-	}
-	if got := ask(n1.Term()-1, 1); got != 1 {
-		t.Errorf("status %d for an earlier term, want 1: not the leader", got)
-	}
-	if got := ask(n1.Term(), 2); got != 0 {
-		t.Errorf("status %d for this term, want 0", got)
-	}
-	if got := p.numbers(n1); got[1] != 0 || got[2] == 0 {
-		t.Errorf("the log has %v, want 2 only", got)
 	}
 }
 

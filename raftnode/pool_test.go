@@ -102,6 +102,8 @@ type testNode struct {
 	mu     sync.Mutex
 	served []string
 	fatal  error
+	stream *raftnode.Stream   // see forward
+	hook   func(uint64) error // see setHook
 }
 
 func newTestPool(t *testing.T) *testPool {
@@ -199,18 +201,7 @@ func (p *testPool) open(id event.NodeID, ln net.Listener, servers []raftnode.Ser
 				logger.Warn("Lead", "node", id, "error", err)
 			}
 		},
-		Serve: func(_ context.Context, from event.NodeID, payload []byte, reply func([]byte)) {
-			n.mu.Lock()
-			n.served = append(n.served, fmt.Sprintf("%s:%d", from, binary.BigEndian.Uint64(payload)))
-			n.mu.Unlock()
-			n.seq.Enqueue(binary.BigEndian.Uint64(payload), func(out sequencer.Outcome[struct{}], err error) {
-				text := fmt.Sprint(out.Last)
-				if err != nil {
-					text = err.Error()
-				}
-				reply([]byte(text))
-			})
-		},
+		Serve: n.serve,
 		Fatal: func(err error) {
 			n.mu.Lock()
 			n.fatal = err
@@ -344,7 +335,7 @@ func (p *testPool) post(n *testNode, v uint64) {
 	p.t.Helper()
 	eventually(p.t, fmt.Sprintf("number %d is committed", v), func() bool {
 		answer := make(chan error, 1)
-		n.Forward(binary.BigEndian.AppendUint64(nil, v), func(b []byte, err error) {
+		n.forward(binary.BigEndian.AppendUint64(nil, v), func(b []byte, err error) {
 			if err == nil && string(b) != errTwice.Error() { // twice: an unknown outcome turns out to be success
 				if _, scan := fmt.Sscan(string(b), new(uint64)); scan != nil {
 					err = errors.New(string(b))

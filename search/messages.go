@@ -157,7 +157,7 @@ const (
 	Phrase // the words in this order, nothing between them
 )
 
-// MessageQuery for messages. Whole words match, in any case.
+// MessageQuery for messages. Whole words match, in any case. Without a word it finds all that its authors wrote.
 type MessageQuery struct {
 	Text   string
 	Match  Match
@@ -166,6 +166,8 @@ type MessageQuery struct {
 	From   event.Time        // at or after; 0: open
 	To     event.Time        // before; 0: open
 	Before event.Offset      // older than this one, for the next page; 0: from the newest
+	After  event.Offset      // with Oldest, younger than this one; 0: from the oldest
+	Oldest bool              // oldest first
 	Limit  int               // 0: 25; at most MaxMessages
 }
 
@@ -180,47 +182,54 @@ type Hit struct {
 // query without a word is ErrInvalidQuery: what a room holds is asked of the history. Give Rooms where the caller
 // may read few; otherwise a frequent word makes a long search for those he may see. ctx bounds it.
 func (s *Search) Messages(ctx context.Context, q MessageQuery, visible func(event.RoomID) bool) ([]Hit, error) {
+	found, _, err := s.Page(ctx, q, visible)
+	return found, err
+}
+
+// Page is Messages, and tells how many messages match in all, wherever the page begins; it does not ask visible for that,
+// nor count to the end where more than a hundred rooms are named.
+func (s *Search) Page(ctx context.Context, q MessageQuery, visible func(event.RoomID) bool) (found []Hit, total uint64, err error) {
 	bq, err := q.build()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	limit := defaultMessages
 	if q.Limit > 0 {
 		limit = min(q.Limit, MaxMessages)
 	}
 	allowed := q.filter(visible)
-	var (
-		found []Hit
-		after []string
-	)
-	if q.Before > 0 {
-		after = []string{documentID(q.Before)}
+	var after []string
+	if o := q.Before; o > 0 && !q.Oldest {
+		after = []string{documentID(o)}
+	} else if o := q.After; o > 0 && q.Oldest {
+		after = []string{documentID(o)}
 	}
 	// Each page runs the query again, so pages grow when most hits are not for the caller.
 	for size := max(limit, 64); ; size = min(4*size, 1<<16) {
 		r := bleve.NewSearchRequestOptions(bq, size, 0, false)
 		r.Score = "none"
 		r.Fields = []string{fieldRoom, fieldMessage}
-		r.Sort = bsearch.SortOrder{&bsearch.SortDocID{Desc: true}}
+		r.Sort = bsearch.SortOrder{&bsearch.SortDocID{Desc: !q.Oldest}}
 		r.SearchAfter = after
 		res, err := s.messages.search(ctx, r)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		total = res.Total
 		for _, h := range res.Hits {
 			hit, err := newHit(h)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			if !allowed(hit.Room) {
 				continue
 			}
 			if found = append(found, hit); len(found) == limit {
-				return found, nil
+				return found, total, nil
 			}
 		}
 		if len(res.Hits) < size {
-			return found, nil
+			return found, total, nil
 		}
 		after = []string{res.Hits[len(res.Hits)-1].ID}
 	}
@@ -230,19 +239,21 @@ func (q *MessageQuery) build() (query.Query, error) {
 	if len(q.Text) > MaxQueryBytes {
 		return nil, invalid("search text has %d bytes, at most %d", len(q.Text), MaxQueryBytes)
 	}
-	switch n := len(tokenize(q.Text)); {
-	case n == 0:
+	words := len(tokenize(q.Text))
+	switch n := words; {
+	case n == 0 && (q.Text != "" || len(q.By) == 0):
 		return nil, invalid("search text has no word")
 	case n > maxWords && q.Match != Phrase:
 		return nil, invalid("search text has %d words, at most %d", n, maxWords)
 	}
 	var all []query.Query
-	switch q.Match {
-	case Phrase:
+	switch {
+	case words == 0:
+	case q.Match == Phrase:
 		p := bleve.NewMatchPhraseQuery(q.Text)
 		p.SetField(fieldText)
 		all = append(all, p)
-	case AllWords, AnyWord:
+	case q.Match == AllWords, q.Match == AnyWord:
 		m := bleve.NewMatchQuery(q.Text)
 		m.SetField(fieldText)
 		if m.SetOperator(query.MatchQueryOperatorAnd); q.Match == AnyWord {

@@ -140,8 +140,8 @@ func TestRoomVisibilityAndLimits(t *testing.T) {
 		if err != nil || fmt.Sprint(got) != "[r1499 r0700]" {
 			t.Errorf("search %q for two of them: %v, %v", text, got, err)
 		}
-		got, err = s.Rooms(t.Context(), Query{Text: text, Limit: 5000}, nil)
-		if err != nil || len(got) != MaxRooms || got[0] != "r1499" || !slices.IsSortedFunc(got, func(a, b event.RoomID) int { return strings.Compare(string(b), string(a)) }) {
+		got, err = s.Rooms(t.Context(), Query{Text: text, Limit: MaxRooms + 1}, nil)
+		if err != nil || len(got) != n || got[0] != "r1499" || !slices.IsSortedFunc(got, func(a, b event.RoomID) int { return strings.Compare(string(b), string(a)) }) {
 			t.Errorf("search %q without a limit: %d rooms, %v", text, len(got), err)
 		}
 		got, err = s.Rooms(t.Context(), Query{Text: text}, func(event.RoomID) bool { return false })
@@ -276,6 +276,78 @@ func TestMessageOrderAndPages(t *testing.T) {
 	hits, err := s.Messages(t.Context(), MessageQuery{Text: "word", Limit: 2}, func(r event.RoomID) bool { return r == "r1" })
 	if err != nil || len(hits) != 2 || hits[0].Room != "r1" {
 		t.Errorf("two of them: %v, %v", hits, err)
+	}
+}
+
+// TestMessagesOldestFirst pages from the oldest on, tells how many there are in all, and finds what authors wrote without a
+// word.
+func TestMessagesOldestFirst(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	var batch []event.Draft
+	for i := range 600 {
+		batch = append(batch, say("r0", event.Principal(fmt.Sprintf("sip:u%d@x", i%3)), uint64(i+1), fmt.Sprintf("word n%d", i%2)))
+	}
+	s := start(t, t.TempDir(), l)
+	projectionstest.Wait(t, s, l.Add(batch...))
+	for _, c := range []struct {
+		q     MessageQuery
+		total uint64
+		step  event.Offset
+		first event.Offset
+	}{
+		{MessageQuery{Text: "word"}, 600, 1, 1},
+		{MessageQuery{Text: "n1"}, 300, 2, 2},
+		{MessageQuery{By: []event.Principal{"sip:u2@x"}}, 200, 3, 3},
+		{MessageQuery{By: []event.Principal{"sip:u0@x"}, Text: "n0 whale", Match: AnyWord}, 100, 6, 1},
+		{MessageQuery{Text: "word n1", Match: Phrase}, 300, 2, 2},
+	} {
+		c.q.Oldest, c.q.Limit, c.q.Rooms = true, 70, []event.RoomID{"r0"}
+		want := c.first
+		for n := uint64(0); n < c.total; {
+			hits, total, err := s.Page(t.Context(), c.q, nil)
+			if err != nil || total != c.total || len(hits) == 0 {
+				t.Fatalf("%+v: %d hits of %d, %v", c.q, len(hits), total, err)
+			}
+			for _, h := range hits {
+				if h.Offset != want {
+					t.Fatalf("%+v: hit %d is at %d, want %d", c.q, n, h.Offset, want)
+				}
+				n, want = n+1, want+c.step
+			}
+			c.q.After = hits[len(hits)-1].Offset
+		}
+		if hits, _, err := s.Page(t.Context(), c.q, nil); err != nil || len(hits) != 0 {
+			t.Errorf("%+v: %d hits behind the end, %v", c.q, len(hits), err)
+		}
+	}
+	if _, err := s.Messages(t.Context(), MessageQuery{}, nil); !errors.Is(err, ErrInvalidQuery) {
+		t.Errorf("neither word nor author: %v", err)
+	}
+}
+
+// TestRoomMatch: all words, any, or a phrase; rooms that have more of what was asked for come first.
+func TestRoomMatch(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	s := start(t, t.TempDir(), l)
+	projectionstest.Wait(t, s, l.Add(room("r1", "Night Shift", "the harbor"), room("r2", "Harbor Night", "shift"), room("r3", "Harbor", "night shift work"), room("r4", "Other", "")))
+	for _, c := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{Text: "night harbor"}, "[r2]"},
+		{Query{Text: "night harbor", Match: AnyWord}, "[r2 r3 r1]"},
+		{Query{Text: "night shift", Match: Phrase}, "[r1]"},
+		{Query{Text: "Night  Shift", Match: Phrase, Descriptions: true}, "[r1 r3]"},
+		{Query{Text: "whale shift", Match: AnyWord, Descriptions: true}, "[r1 r2 r3]"},
+		{Query{Text: "whale", Match: Phrase}, "[]"},
+	} {
+		got, err := s.Rooms(t.Context(), c.q, nil)
+		if len(c.want) > 4 && c.q.Match == AnyWord && c.q.Text == "whale shift" {
+			slices.Sort(got)
+		}
+		if err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%+v: %v, %v; want %s", c.q, got, err, c.want)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 const (
 	roomsName    = "rooms"
-	roomsVersion = 1
+	roomsVersion = 2
 
 	fieldName        = "name"
 	fieldKey         = "key" // the whole name in lower case: for order and for parts of words
@@ -31,8 +31,10 @@ func roomsKind() kind {
 		mapping: func() (mapping.IndexMapping, error) {
 			key := keywordField()
 			key.DocValues = true
+			description := wordsField()
+			description.IncludeTermVectors = true // positions, for phrases; of a name the key has them
 			return newMapping(map[string]*mapping.FieldMapping{
-				fieldName: wordsField(), fieldKey: key, fieldDescription: wordsField(),
+				fieldName: wordsField(), fieldKey: key, fieldDescription: description,
 			})
 		},
 		fold: foldRoom,
@@ -61,6 +63,8 @@ type Query struct {
 	// Text are words separated by white space. Each must be found in the name, in any case, as a part of it. Rooms
 	// in whose name every word begins a word come first. Empty text finds all rooms.
 	Text string
+	// Match may be AnyWord, so that one of the words is enough, or Phrase, so that the text is looked for as it stands.
+	Match Match
 	// Descriptions looks for each word in the description too. Rooms that are found by their names alone come first.
 	Descriptions bool
 	Limit        int // 0: MaxRooms
@@ -82,7 +86,17 @@ func (s *Search) Rooms(ctx context.Context, q Query, visible func(event.RoomID) 
 		limit = min(q.Limit, MaxRooms)
 	}
 	c := roomCollector{limit: limit, visible: visible, seen: map[string]bool{}}
-	for _, tier := range roomTiers(given, q.Descriptions) {
+	tiers := roomTiers(given, q.Descriptions)
+	switch {
+	case len(given) < 2: // all ways mean the same
+	case q.Match == Phrase:
+		tiers = phraseTiers(strings.Join(strings.Fields(strings.ToLower(q.Text)), " "), q.Descriptions)
+	case q.Match == AnyWord: // rooms with all of the words come first
+		for _, w := range given {
+			tiers = append(tiers, roomTiers([]string{w}, q.Descriptions)...)
+		}
+	}
+	for _, tier := range tiers {
 		if err := c.collect(ctx, s.rooms, tier); err != nil {
 			return nil, err
 		}
@@ -119,6 +133,17 @@ func roomTiers(given []string, descriptions bool) []query.Query {
 	tiers := []query.Query{bleve.NewConjunctionQuery(begins...), parts}
 	if descriptions {
 		tiers = append(tiers, bleve.NewConjunctionQuery(anywhere...))
+	}
+	return tiers
+}
+
+// phraseTiers finds a phrase in names, and then in descriptions.
+func phraseTiers(phrase string, descriptions bool) []query.Query {
+	tiers := []query.Query{&partsQuery{field: fieldKey, parts: []string{phrase}}}
+	if descriptions {
+		p := bleve.NewMatchPhraseQuery(phrase)
+		p.SetField(fieldDescription)
+		tiers = append(tiers, p)
 	}
 	return tiers
 }

@@ -34,9 +34,9 @@ var (
 
 // Limits of queries.
 const (
-	MaxRooms      = 999  // rooms in one answer; the product's searchLimit
-	MaxMessages   = 500  // messages in one answer
-	MaxQueryBytes = 1024 // UTF-8 bytes of search text
+	MaxRooms      = 10_001 // rooms in one answer: one more than the greatest SearchLimit, which tells whether there are more
+	MaxMessages   = 501    // messages in one answer: one more than a client gets, as above
+	MaxQueryBytes = 1024   // UTF-8 bytes of search text
 
 	maxWords        = 32 // different words in one search
 	defaultMessages = 25

@@ -86,9 +86,9 @@ func (c *client) admit(m *flow.Message, st *chat.State) event.Principal {
 		if !c.listener.AllowUnchallenged && !c.authenticate(m, st, from) {
 			return ""
 		}
-		if !c.enabled(m, st, from) {
-			return ""
-		}
+	}
+	if !c.enabled(m, st, from) {
+		return ""
 	}
 	if c.user == "" && !m.Is("REGISTER") {
 		c.signOn(from, time.Now().Add(c.front.cfg.RegisterExpires))
@@ -100,11 +100,11 @@ func (c *client) admit(m *flow.Message, st *chat.State) event.Principal {
 // enabled refuses who has no account or whose policy has persistent chat off (XCCOS digest, section 7, R15). The reason
 // header is what the open client shows (client study, section 5).
 func (c *client) enabled(m *flow.Message, st *chat.State, user event.Principal) bool {
-	u, ok := st.User(user)
+	_, ok := st.User(user)
 	switch {
 	case !ok:
 		c.refuse(m, 403, "Forbidden", "unknown_user", c.front.diagnostics(4005, "User is unknown"))
-	case !u.Info.Enabled:
+	case !st.Enabled(user):
 		c.refuse(m, 403, "Forbidden", "not_enabled", c.front.diagnostics(4006, "User is not enabled for persistent chat"))
 	default:
 		return true

@@ -1,7 +1,6 @@
 package sipfront
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,26 +9,12 @@ import (
 	"time"
 
 	"parley/log/event"
-	"parley/projections/chat"
-	"parley/projections/history"
-	"parley/sipfront/blocks"
+	"parley/sipfront/commands"
 	"parley/sipfront/flow"
 )
 
 // Backend is the pool as the front sees it.
-type Backend interface {
-	// Submit hands a request to the leader. It keeps the order of calls, does not block for long and calls done exactly
-	// once, never from within Submit, after the commit or the refusal. Errors are *chat.Refusal; what is none means
-	// that the outcome is unknown.
-	Submit(r chat.Request, done func(chat.Outcome, error))
-	// State returns the newest snapshot of this node.
-	State() *chat.State
-	// History returns the messages first..last of a room that are kept, oldest first. It waits until this node has
-	// them, or ctx ends.
-	History(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error)
-	// FindRooms returns the visible rooms that match text, all of them for an empty text, in the order to show.
-	FindRooms(ctx context.Context, text string, descriptions bool, visible func(event.RoomID) bool) ([]event.RoomID, error)
-}
+type Backend interface{ commands.Pool }
 
 // Availability may be implemented by a Backend that knows whether the pool has a leader. Without it INVITEs are taken
 // and the commands in them find out.
@@ -54,20 +39,16 @@ type Config struct {
 	Listeners []Listener
 	Logger    *slog.Logger
 
-	ChatURI           string // SIP URI told by cmd:requri; default: the pool's URI
-	Realm             string // of SIP Digest; default: the pool's domain
-	MD5               bool   // also accept Digest with MD5, for clients that know nothing better (RFC 8760 section 2)
-	RoomManagementURL string // told in provisioning and cmd:getserverinfo; empty: not told
-	DisplayName       string // of the service, told in cmd:getserverinfo
+	ChatURI     string         // SIP URI told by cmd:requri; default: the pool's URI
+	Realm       string         // of SIP Digest; default: the pool's domain
+	MD5         bool           // also accept Digest with MD5, for clients that know nothing better (RFC 8760 section 2)
+	DisplayName string         // of the service, told in cmd:getserverinfo
+	Files       commands.Files // issues tokens for files; nil: there is no file service
 
 	RegisterExpires time.Duration // longest registration; default 2 h
 	SessionExpires  time.Duration // session timer of dialogs (RFC 4028); default 1800 s, at least 90 s unless for tests
 	KeepAlive       time.Duration // keep-alive period asked of clients; default 120 s
 	AnswerTimeout   time.Duration // a request without an answer for so long ends its flow; default 30 s, so that with a sweep a second a silent client is parted within 32 s
-
-	MessageBytes uint64 // told to clients; default chat.MaxMessageBytes
-	StoryBytes   uint64 // told to clients; default 64000
-	SearchLimit  int    // rooms in one answer; default 999
 
 	Limits             flow.Limits
 	FlowRate           float64 // requests a second of one flow, off loopback; default 20
@@ -91,9 +72,6 @@ func (c *Config) defaults(cores int) {
 	def(&c.SessionExpires, 1800*time.Second)
 	def(&c.KeepAlive, 120*time.Second)
 	def(&c.AnswerTimeout, 30*time.Second)
-	def(&c.MessageBytes, chat.MaxMessageBytes)
-	def(&c.StoryBytes, 64000)
-	def(&c.SearchLimit, 999)
 	def(&c.FlowRate, 20)
 	def(&c.FlowBurst, 40)
 	def(&c.LoopbackFlowRate, 20000)
@@ -104,13 +82,6 @@ func (c *Config) defaults(cores int) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-}
-
-// service is what clients are told about the service.
-func (f *Front) service() *blocks.Server {
-	c := &f.cfg
-	return &blocks.Server{SearchLimit: c.SearchLimit, MessageBytes: c.MessageBytes, StoryBytes: c.StoryBytes, DisplayName: c.DisplayName,
-		RoomManagementURL: c.RoomManagementURL}
 }
 
 // ErrOpenDoor says that a listener off loopback would let clients in without a challenge.

@@ -36,7 +36,8 @@ type dialog struct {
 	last    atomic.Uint64 // last request of the client: CSeq << 32 | status of its answer, 0: not answered yet
 
 	// under the ledger's lock
-	held map[event.RoomID]hold
+	held   map[event.RoomID]hold
+	putOut map[event.RoomID]struct{} // rooms that the pool ended its session in, and that it has not left since
 
 	// shard goroutine only
 	rooms   map[event.RoomID]int // rooms it hears, with its place in the audience
@@ -61,6 +62,10 @@ func (c *client) invite(m *flow.Message, req *sip.Request) {
 	}
 	if cause := f.unavailable(); cause != "" {
 		c.busy(m, cause)
+		return
+	}
+	if !f.active(st) {
+		c.busy(m, "not_active")
 		return
 	}
 	if f.load.now() != loadNormal {
@@ -100,10 +105,13 @@ func (c *client) invite(m *flow.Message, req *sip.Request) {
 
 const minSession = 90 // seconds, RFC 4028 section 5
 
-// serves reports whether a URI is the chat service: the pool's, the one told by cmd:requri, or the name that
-// first-generation clients try when they are told none (XCCOS digest, sections 1.1 and 1.2).
+// serves reports whether a URI is the chat service: the pool's, another address that administrators gave it, the one told
+// by cmd:requri, or the name that first-generation clients try when they are told none (XCCOS digest, sections 1.1 and 1.2).
 func (f *Front) serves(st *chat.State, uri []byte) bool {
 	p := event.UserPrincipal(string(uri))
+	if _, ok := st.Endpoint(p); ok {
+		return true
+	}
 	return p != "" && (p == event.UserPrincipal(st.PoolURI()) || p == event.UserPrincipal(f.chatURI(st)) ||
 		p == event.UserPrincipal("ocschat@"+st.Domain()))
 }
@@ -155,6 +163,7 @@ func (c *client) add(d *dialog) bool {
 	}
 	c.dialogs[d.tag] = d
 	c.front.ledger.enter(d)
+	c.shard.after(0, func(s *shard) { s.know(d) })
 	return true
 }
 

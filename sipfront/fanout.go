@@ -1,10 +1,12 @@
 package sipfront
 
 import (
+	"context"
+	"fmt"
+
 	"parley/log/event"
 	"parley/projections/chat"
-	"parley/sipfront/blocks"
-	"parley/sipfront/xccos"
+	"parley/sipfront/notices"
 )
 
 // Applied takes a run of events that this node's state has just folded, in log order, with the states before and after
@@ -14,12 +16,26 @@ func (f *Front) Applied(batch []event.Envelope, before, after *chat.State) {
 	if len(batch) == 0 {
 		return
 	}
-	b := builder{front: f, before: before, after: after, run: &run{last: batch[len(batch)-1].Offset, after: after}}
-	b.findLastParts(batch)
-	lost := false
+	r := &run{last: batch[len(batch)-1].Offset, after: after}
+	told := notices.Node{ID: f.cfg.Node, NextEnv: func() uint64 { return f.nextEnv.Add(1) }}
+	for _, a := range told.Of(batch, before, after) {
+		r.acts = append(r.acts, act{Act: a, forms: new([2]form)})
+	}
+	lost, policies := false, false
 	for i := range batch {
-		if b.add(&batch[i]) {
-			lost = true
+		e := &batch[i]
+		switch ev := e.Event.(type) {
+		case *event.Parted:
+			if e.Node == f.cfg.Node {
+				f.ledger.parted(endpointKey{e.By, ev.Endpoint}, e.Room, ev.Reason)
+			}
+		case *event.NodeLost:
+			lost = lost || e.Node == f.cfg.Node && uint64(ev.Incarnation) == f.incarnation.Load()
+		case *event.NodeStarted:
+			known := f.incarnation.Load()
+			lost = lost || e.Node == f.cfg.Node && known != 0 && uint64(ev.Incarnation) > known
+		case *event.UserChanged, *event.UserRemoved, *event.PolicySet, *event.PolicyRemoved, *event.PolicyGranted, *event.PoolPlaced:
+			policies = true
 		}
 	}
 	for _, s := range f.shards {
@@ -28,132 +44,50 @@ func (f *Front) Applied(batch []event.Envelope, before, after *chat.State) {
 		case <-f.stop:
 			return
 		}
-		if !s.inbox.put(task{run: b.run}) {
+		if !s.inbox.put(task{run: r}) {
 			return
 		}
 	}
 	if lost {
 		f.lostOurselves()
 	}
+	if policies {
+		f.turnOut(after, r.last)
+	}
 	f.noteIncarnation(after)
 }
 
-// builder turns events into acts.
-type builder struct {
-	front         *Front
-	before, after *chat.State
-	run           *run
-	lastPart      map[occupancy]event.Offset // where a user who is gone after the run parted last
-	told          map[occupancy]bool         // users whose arrival was announced in this run
-}
-
-// occupancy is a user in a room: what others see (XCCOS digest, section 1.8).
-type occupancy struct {
-	room event.RoomID
-	user event.Principal
-}
-
-// findLastParts finds, for each user who left a room in this run for good, the event at which to say so. What happens
-// in between (a second device leaves, a device comes and goes) is nobody's business.
-func (b *builder) findLastParts(batch []event.Envelope) {
-	for i := range batch {
-		e := &batch[i]
-		if _, ok := e.Event.(*event.Parted); !ok {
-			continue
+// WaitFor returns when everything up to an offset that was applied here is fanned out: whoever it puts out of a room hears
+// nothing more of it, and whoever it is for has it queued. It waits for the apply too.
+func (f *Front) WaitFor(ctx context.Context, at event.Offset) error {
+	left := make(chan struct{}, len(f.shards))
+	for _, s := range f.shards {
+		s.after(at, func(*shard) { left <- struct{}{} })
+	}
+	for range f.shards {
+		select {
+		case <-left:
+		case <-f.stop: // nobody hears anything any more
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait until event %d is fanned out: %w", at, ctx.Err())
 		}
-		p := occupancy{e.Room, e.By}
-		if b.before.Participates(p.room, p.user) && !b.after.Participates(p.room, p.user) {
-			if b.lastPart == nil {
-				b.lastPart = map[occupancy]event.Offset{}
-			}
-			b.lastPart[p] = e.Offset
+	}
+	return nil
+}
+
+// turnOut closes the flows of users who may not use persistent chat any more (XCCOS digest, section 7, R15), behind what
+// they are still to be told. The open client comes back by itself, is refused and shows why; after a BYE or a refusal in
+// the dialog it would not (client study, sections 5 and 7).
+func (f *Front) turnOut(st *chat.State, at event.Offset) {
+	for _, d := range f.ledger.dialogs() {
+		if c := d.client; !st.Enabled(d.user) {
+			c.shard.after(at, func(*shard) { c.conn.Finish(closedNotEnabled) })
 		}
 	}
 }
 
-// add adds what one event means for our clients. True says that the pool holds this node for lost.
-func (b *builder) add(e *event.Envelope) bool {
-	switch ev := e.Event.(type) {
-	case *event.Posted:
-		b.act(e, act{room: e.Room, post: true, body: func(bool) []byte { return postBody(e, ev, b.after) }})
-	case *event.Joined:
-		p := occupancy{e.Room, e.By}
-		if b.told[p] || b.before.Participates(p.room, p.user) || !b.after.Participates(p.room, p.user) {
-			break
-		}
-		if b.told == nil {
-			b.told = map[occupancy]bool{}
-		}
-		b.told[p] = true
-		b.notice(e, p.room, p.user, func(sipe bool) []byte {
-			return b.front.noticeBody(xccos.NtcJoin, blocks.Came(b.after, p.room, p.user, sipe))
-		})
-	case *event.Parted:
-		p := occupancy{e.Room, e.By}
-		if e.Node == b.front.cfg.Node {
-			b.act(e, act{room: e.Room, drop: &endpointKey{e.By, ev.Endpoint}})
-			b.front.ledger.parted(endpointKey{e.By, ev.Endpoint}, e.Room)
-		}
-		if b.lastPart[p] == e.Offset {
-			b.notice(e, p.room, p.user, func(bool) []byte { return b.front.noticeBody(xccos.NtcPart, blocks.Left(b.after, p.room, p.user)) })
-		}
-	case *event.NodeLost:
-		b.gone(e, func(i event.Incarnation) bool { return i == ev.Incarnation })
-		return e.Node == b.front.cfg.Node && uint64(ev.Incarnation) == b.front.incarnation.Load()
-	case *event.NodeStarted:
-		b.gone(e, func(i event.Incarnation) bool { return i < ev.Incarnation })
-		known := b.front.incarnation.Load()
-		return e.Node == b.front.cfg.Node && known != 0 && uint64(ev.Incarnation) > known
-	}
-	return false
-}
-
-// gone announces everybody whose last session ended with a node: one notice for each room.
-func (b *builder) gone(e *event.Envelope, which func(event.Incarnation) bool) {
-	left := map[event.RoomID]map[event.Principal]bool{}
-	for s := range b.before.SessionsOn(e.Node) {
-		if !which(s.Incarnation) || b.after.Participates(s.Room, s.User) {
-			continue
-		}
-		if left[s.Room] == nil {
-			left[s.Room] = map[event.Principal]bool{}
-		}
-		left[s.Room][s.User] = true
-	}
-	for room, users := range left {
-		b.notice(e, room, "", func(bool) []byte {
-			all := make([]event.Principal, 0, len(users))
-			for u := range users {
-				all = append(all, u)
-			}
-			return b.front.noticeBody(xccos.NtcPart, blocks.Left(b.after, room, all...))
-		})
-	}
-}
-
-// notice announces a user's coming or going, except in quiet rooms (participant update limit, XCCOS digest 3.4), and
-// never to the user himself: the open client would list him twice (client study, section 9).
-func (b *builder) notice(e *event.Envelope, room event.RoomID, user event.Principal, body func(sipe bool) []byte) {
-	if r, ok := b.after.Room(room); !ok || r.Quiet {
-		return
-	}
-	b.act(e, act{room: room, except: user, knob: e.Kind() == event.KindJoined, body: body})
-}
-
-func (b *builder) act(e *event.Envelope, a act) {
-	a.offset, a.at, a.forms = e.Offset, e.At.UTC(), new([2]form)
-	b.run.acts = append(b.run.acts, a)
-}
-
-// postBody renders a chat message. Its envelope id is the offset: the same on every node.
-func postBody(e *event.Envelope, p *event.Posted, st *chat.State) []byte {
-	return xccos.AppendPost(make([]byte, 0, 512+len(p.Text)+len(p.RTF)), uint64(e.Offset), blocks.Post(st, e, p))
-}
-
-// noticeBody renders a notice.
-func (f *Front) noticeBody(id string, d *xccos.Data) []byte {
-	return xccos.AppendNotice(nil, f.nextEnv.Add(1), id, d)
-}
+const closedNotEnabled = "not_enabled"
 
 // lostOurselves closes all flows: the pool has parted our sessions, so every client must sign in again. That is the one
 // thing clients recover from by themselves (client study, section 10).

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/sipfront/commands"
 	"parley/sipfront/digest"
 	"parley/sipfront/flow"
 	"parley/sipfront/udp"
@@ -56,6 +58,7 @@ type Front struct {
 	answers   *mailbox[answer] // final answers to posts, off the backend's goroutine
 	ledger    *ledger
 	reader    readers
+	desk      commands.Desk
 
 	sweeping  sync.Mutex
 	udpMu     sync.Mutex
@@ -103,6 +106,8 @@ func New(cfg Config, b Backend) (*Front, error) {
 	f.nextEnv.Store(1<<62 | uint64(start[0])<<48 | uint64(start[1])<<40 | uint64(start[2])<<32)
 	f.flows = flow.NewServer(cfg.Limits, (*handler)(f))
 	f.ledger = newLedger(f)
+	f.desk = commands.Desk{Pool: b, Files: cfg.Files, DisplayName: cfg.DisplayName, ChatURI: f.chatURI, Logger: f.log, Context: f.ctx,
+		Read: f.reader.run}
 	f.load = newLoad(cfg.DeliveriesPerSec)
 	f.metrics.gauges(f)
 	for _, l := range cfg.Listeners {
@@ -372,6 +377,12 @@ func (f *Front) unavailable() string {
 		return "no_leader"
 	}
 	return ""
+}
+
+// active reports whether the node takes new connections: administrators may name those that do.
+func (f *Front) active(st *chat.State) bool {
+	list := st.ActiveServers()
+	return len(list) == 0 || slices.Contains(list, f.cfg.Node)
 }
 
 func (f *Front) realm(st *chat.State) string {

@@ -1,18 +1,16 @@
 package sipfront
 
 import (
-	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/sipfront/blocks"
+	"parley/sipfront/commands"
 	"parley/sipfront/flow"
 	"parley/sipfront/xccos"
 )
@@ -112,49 +110,18 @@ func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]
 		p.done(chat.Refuse(chat.CodeForbidden, "the author of the message is not the user of this connection"))
 		return
 	}
-	room, refusal := c.roomOf(it.Post.ChanURI)
+	room, refusal := commands.RoomOf(c.front.backend.State(), it.Post.ChanURI)
 	if refusal != nil {
 		p.done(refusal)
 		return
 	}
 	o := c.front.origin(d)
-	o.ID = commandID(d.user, d.endpoint, room, env.EnvID, it.Seq, body)
+	o.ID = commands.ID(d.user, d.endpoint, room, env.EnvID, it.Seq, body)
 	c.acquire()
-	c.front.backend.Submit(chat.Request{Origin: o, Command: &chat.Post{Room: room, Text: strings.Clone(it.Post.Text),
-		RTF: strings.Clone(it.Post.RTF), Alert: it.Post.Alert}}, func(_ chat.Outcome, err error) {
+	c.front.backend.Submit(chat.Request{Origin: o, Command: commands.PostOf(room, it.Post)}, func(_ chat.Outcome, err error) {
 		c.release()
 		p.done(err)
 	})
-}
-
-// commandID identifies a client's command across retries, connections and nodes: user, device, room, envelope id,
-// sequence id and body. A client that repeats a command it has no answer to repeats all of them; a client that asks
-// anew counts its envelopes on.
-func commandID(user event.Principal, endpoint event.Endpoint, room event.RoomID, env, seq string, body [32]byte) event.CommandID {
-	return identity(body, string(user), string(endpoint), string(room), env, seq)
-}
-
-// identity hashes the parts of a command's identity, each with its length, so that no two lists of parts look alike.
-func identity(body [32]byte, parts ...string) event.CommandID {
-	h := sha256.New()
-	for _, s := range parts {
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
-		h.Write([]byte(s))
-	}
-	h.Write(body[:])
-	return event.CommandID(h.Sum(nil)[:16])
-}
-
-// roomOf reads a room URI. Rooms of another domain are not here.
-func (c *client) roomOf(uri string) (event.RoomID, *chat.Refusal) {
-	domain, room, err := chat.ParseRoomURI(uri)
-	if err != nil {
-		return "", chat.Refuse(chat.CodeNotFound, "not the URI of a room here")
-	}
-	if !strings.EqualFold(domain, c.front.backend.State().Domain()) {
-		return "", chat.Refuse(chat.CodeNotFound, "no such room here")
-	}
-	return room, nil
 }
 
 // commands runs the commands of an envelope, in order. body is the hash of the INFO's body.
@@ -188,7 +155,7 @@ func (k *call) reply(at event.Offset, settle func(*shard), make func(s *shard) (
 func (k *call) send(s *shard, data *xccos.Data, refusal *chat.Refusal) {
 	code, text := 200, xccos.Success
 	if refusal != nil {
-		code, text = xccos.RespFor(refusal.Code)
+		code, text = xccos.Resp(refusal)
 		data = nil
 	}
 	f := k.d.client.front
@@ -201,60 +168,52 @@ func (k *call) fail(r *chat.Refusal) {
 	k.reply(0, nil, func(*shard) (*xccos.Data, *chat.Refusal) { return nil, r })
 }
 
-// give answers with what can be made from the state alone.
-func (k *call) give(make func(st *chat.State) *xccos.Data) {
-	k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return make(s.state), nil })
-}
-
 // command starts one command.
 func (c *client) command(k *call) {
-	f, d := c.front, k.it.Data
+	f := c.front
 	f.metrics.commands.WithLabelValues(commandLabel(k.it.ID)).Inc()
-	if k.it.Err != nil {
+	switch {
+	case k.it.Err != nil:
 		k.fail(chat.Refuse(decodeCode(k.it.Err), "%s", k.it.Err.Text))
+		return
+	case k.it.ID != xccos.CmdPart && !f.backend.State().Enabled(k.d.user): // leaving is always let through
+		k.fail(chat.Refuse(chat.CodeForbidden, "%s is not enabled for persistent chat", k.d.user).Breaks("R15", k.d.user))
 		return
 	}
 	switch k.it.ID {
-	case xccos.CmdReqURI: // the client goes on to the URI it is told (XCCOS digest, section 3.1)
-		k.give(func(st *chat.State) *xccos.Data { return &xccos.Data{Users: []xccos.UIB{{URI: f.chatURI(st)}}} })
-	case xccos.CmdGetServerInfo:
-		k.give(func(st *chat.State) *xccos.Data {
-			return f.service().Info(st, d.Server, event.Time(time.Now().UnixNano()))
-		})
-	case xccos.CmdGetAssociations:
-		k.give(func(st *chat.State) *xccos.Data {
-			return blocks.Associations(st, k.d.user, d.Association, f.cfg.SearchLimit)
-		})
-	case xccos.CmdGetInv: // invitations are not kept: none is newer than what the client knows (vector V25b)
-		k.give(func(st *chat.State) *xccos.Data {
-			inv := xccos.Inv{ID: 1, Domain: st.Domain()}
-			if len(d.Invites) > 0 {
-				inv.ID = d.Invites[0].ID
-			}
-			return &xccos.Data{Invites: []xccos.Inv{inv}}
-		})
-	case xccos.CmdNodes: // rooms are made by administrators: nowhere by this user (vector V27b)
-		k.give(func(*chat.State) *xccos.Data { return new(xccos.Data) })
 	case xccos.CmdJoin, xccos.CmdBJoin:
 		c.join(k)
 	case xccos.CmdPart:
 		c.part(k)
-	case xccos.CmdBCContext, xccos.CmdBCByMsg:
-		c.history(k)
-	case xccos.CmdChanSrch:
-		c.search(k)
 	default:
-		f.log.Info("command is not supported", slog.String(keyCommand, k.it.ID))
-		k.fail(chat.Refuse(chat.CodeUnsupported, "command is not supported"))
+		if !f.desk.Answer(k.call()) {
+			f.log.Info("command is not supported", slog.String(keyCommand, k.it.ID))
+			k.fail(chat.Refuse(chat.CodeUnsupported, "command is not supported"))
+		}
 	}
 }
 
-// commandLabel bounds the label: a name from the network must not make a time series.
+// call is the command as the desk sees it.
+func (k *call) call() *commands.Call {
+	c := k.d.client
+	return &commands.Call{Origin: c.front.origin(k.d), Item: k.it, Env: k.env.EnvID, Body: k.body,
+		After: func(at event.Offset, fn func()) { c.shard.after(at, func(*shard) { fn() }) },
+		Reply: func(at event.Offset, make func(*chat.State) (*xccos.Data, *chat.Refusal)) {
+			k.reply(at, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return make(s.state) })
+		}}
+}
+
+// labels are the commands that have a time series of their own: a name from the network must not make one.
+var labels = func() map[string]bool {
+	all := map[string]bool{}
+	for _, e := range xccos.Entries() {
+		all[e.ID] = e.Reply != ""
+	}
+	return all
+}()
+
 func commandLabel(id string) string {
-	switch id {
-	case xccos.CmdReqURI, xccos.CmdGetServerInfo, xccos.CmdGetAssociations, xccos.CmdGetInv, xccos.CmdNodes, xccos.CmdJoin,
-		xccos.CmdBJoin, xccos.CmdPart, xccos.CmdBCContext, xccos.CmdBCByMsg, xccos.CmdChanSrch, xccos.CmdGetPref, xccos.CmdSetPref,
-		xccos.CmdGetFUTok, xccos.CmdGetFDTok:
+	if labels[id] {
 		return id
 	}
 	return "other"
@@ -337,7 +296,7 @@ func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, refused map[event.Ro
 // part closes a session.
 func (c *client) part(k *call) {
 	uri := k.it.Data.Chans[0].URI
-	room, refusal := c.roomOf(uri)
+	room, refusal := commands.RoomOf(c.front.backend.State(), uri)
 	if refusal != nil {
 		k.fail(refusal)
 		return
@@ -355,6 +314,8 @@ func (c *client) part(k *call) {
 			func(*shard) (*xccos.Data, *chat.Refusal) { return nil, chat.AsRefusal(err) })
 	})
 	switch {
+	case !held && c.front.ledger.wasPutOut(k.d, room):
+		k.reply(0, nil, left)
 	case !held:
 		if _, ok := c.front.backend.State().Room(room); !ok {
 			k.fail(chat.Refuse(chat.CodeNotFound, "no such room"))
@@ -364,26 +325,6 @@ func (c *client) part(k *call) {
 	case !submitted:
 		k.reply(0, nil, left)
 	}
-}
-
-// search lists rooms. What the user may not see is not found (XCCOS digest, section 3.9).
-func (c *client) search(k *call) {
-	q := k.it.Data.Search
-	f := c.front
-	f.reader.run(func() {
-		ctx, cancel := context.WithTimeout(c.front.ctx, readTimeout)
-		defer cancel()
-		st := f.backend.State()
-		rooms, err := f.backend.FindRooms(ctx, q.Criteria, q.Extended, func(r event.RoomID) bool { return st.Rights(r, k.d.user).See })
-		if err != nil {
-			f.log.Error("rooms could not be searched", slog.String(keyError, err.Error()))
-			k.fail(chat.AsRefusal(err))
-			return
-		}
-		k.reply(0, nil, func(s *shard) (*xccos.Data, *chat.Refusal) {
-			return blocks.Found(s.state, k.d.user, rooms, f.cfg.SearchLimit), nil
-		})
-	})
 }
 
 // readers runs reads that may wait for a disk on a few goroutines, which exist while there is work.

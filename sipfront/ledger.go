@@ -87,7 +87,9 @@ func (l *ledger) joined(d *dialog, room event.RoomID, ok, unknown bool) {
 		return
 	}
 	h.pending--
-	h.joined = h.joined || ok
+	if h.joined = h.joined || ok; ok {
+		delete(d.putOut, room)
+	}
 	if h.joined || h.pending > 0 {
 		d.held[room] = h
 		return
@@ -148,8 +150,9 @@ func (l *ledger) unparted(d *dialog, room event.RoomID) {
 }
 
 // parted notes that a session has ended in the log. What this front parted itself is forgotten already, and a join that
-// is on its way comes behind this event, so what is left is a session that the pool ended on its own.
-func (l *ledger) parted(k endpointKey, room event.RoomID) {
+// is on its way comes behind this event, so what is left is a session that the pool ended on its own. A client that was put
+// out may not know it: when it leaves the room later, it has left.
+func (l *ledger) parted(k endpointKey, room event.RoomID, reason event.PartReason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range l.endpoints[k] {
@@ -157,12 +160,27 @@ func (l *ledger) parted(k endpointKey, room event.RoomID) {
 		if !ok {
 			continue
 		}
+		if h.joined && (reason == event.PartKicked || reason == event.PartDisabled) && len(d.putOut) < chat.MaxJoinRooms {
+			if d.putOut == nil {
+				d.putOut = map[event.RoomID]struct{}{}
+			}
+			d.putOut[room] = struct{}{}
+		}
 		if h.joined = false; h.pending == 0 {
 			delete(d.held, room)
 		} else {
 			d.held[room] = h
 		}
 	}
+}
+
+// wasPutOut reports whether the pool put a dialog out of a room that it has not left since, and forgets it.
+func (l *ledger) wasPutOut(d *dialog, room event.RoomID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, was := d.putOut[room]
+	delete(d.putOut, room)
+	return was
 }
 
 // leave removes dialogs that ended and parts what only they kept: one command for each device.
@@ -192,7 +210,7 @@ func (l *ledger) leave(reason event.PartReason, gone ...*dialog) {
 		for room := range d.held {
 			devices[k][room] = struct{}{}
 		}
-		d.held = nil
+		d.held, d.putOut = nil, nil
 	}
 	l.front.dialogs.Store(int64(len(l.live)))
 	for k, rooms := range devices {

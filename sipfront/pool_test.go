@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,8 +15,10 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/match"
 	"parley/projections/history"
 	"parley/sipfront"
+	"parley/sipfront/commands"
 	"parley/sipfront/siptest"
 )
 
@@ -38,7 +41,7 @@ type pool struct {
 	queue chan queued
 	st    atomic.Pointer[chat.State]
 	own   *chat.State
-	front atomic.Pointer[sipfront.Front]
+	front atomic.Pointer[[]*sipfront.Front]
 	ids   int
 	stop  chan struct{}
 	wg    sync.WaitGroup
@@ -153,14 +156,55 @@ func (p *pool) History(ctx context.Context, room event.RoomID, first, last uint6
 	return all, nil
 }
 
-func (p *pool) FindRooms(_ context.Context, text string, _ bool, visible func(event.RoomID) bool) ([]event.RoomID, error) {
+func (p *pool) FindRooms(_ context.Context, q commands.RoomQuery) ([]event.RoomID, error) {
 	var all []event.RoomID
+	words := match.New(event.Query{Text: q.Text, Match: q.Match})
 	for r := range p.State().Rooms() {
-		if visible(r.ID) && strings.Contains(strings.ToLower(r.Info.Name), strings.ToLower(text)) {
+		texts := []string{r.Info.Name}
+		if q.Descriptions {
+			texts = append(texts, r.Info.Description)
+		}
+		if len(all) < q.Limit && q.Visible(r.ID) && words.Means("", 0, texts...) {
 			all = append(all, r.ID)
 		}
 	}
 	return all, nil
+}
+
+func (p *pool) HistorySpan(_ context.Context, room event.RoomID, from, to event.Time) (first, last uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.messages[room] {
+		if m.At < from || to != 0 && m.At > to {
+			continue
+		}
+		if first == 0 {
+			first = m.ID
+		}
+		last = m.ID
+	}
+	return first, last, nil
+}
+
+func (p *pool) FindMessages(_ context.Context, q commands.MessageQuery) (ids []uint64, total uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	any := q.Query
+	any.CaseSensitive = false
+	means := match.New(any)
+	for _, m := range p.messages[q.Room] {
+		if !means.Means(m.By, m.At, m.Text) {
+			continue
+		}
+		total++
+		if q.From == 0 || q.Newest && m.ID <= q.From || !q.Newest && m.ID >= q.From {
+			ids = append(ids, m.ID)
+		}
+	}
+	if q.Newest {
+		slices.Reverse(ids)
+	}
+	return ids[:min(len(ids), q.Limit)], total, nil
 }
 
 // sequence is the sequencer: it decides what is queued, packs it into one run and applies it.
@@ -218,8 +262,10 @@ func (p *pool) decide(batch []queued) {
 	apply := func() {
 		st := p.own.Clone()
 		p.st.Store(st)
-		if f := p.front.Load(); f != nil && len(run) > 0 {
-			f.Applied(run, before, st)
+		if fs := p.front.Load(); fs != nil && len(run) > 0 {
+			for _, f := range *fs {
+				f.Applied(run, before, st)
+			}
 		}
 	}
 	finish := func() {
@@ -265,12 +311,32 @@ func (p *pool) commit(at event.Time, drafts []event.Draft) []event.Envelope {
 		if err := p.own.Fold(e, nil); err != nil {
 			p.t.Errorf("fold: %v", err)
 		}
-		if ev, ok := e.Event.(*event.Posted); ok {
-			p.messages[e.Room] = append(p.messages[e.Room], history.Message{ID: ev.MessageID, Offset: e.Offset, At: e.At, By: e.By, Text: ev.Text, RTF: ev.RTF, Alert: ev.Alert})
+		switch ev := e.Event.(type) {
+		case *event.Posted:
+			if !ev.Unlogged {
+				p.messages[e.Room] = append(p.messages[e.Room], history.Message{ID: ev.MessageID, Offset: e.Offset, At: e.At, By: e.By, Text: ev.Text, RTF: ev.RTF, Alert: ev.Alert, Story: ev.Story, Title: ev.Title})
+			}
+		case *event.MessagesRemoved:
+			p.remove(e.Room, ev)
 		}
 		p.events = append(p.events, e)
 	}
 	return all
+}
+
+// remove is what the history does with a removal.
+func (p *pool) remove(room event.RoomID, ev *event.MessagesRemoved) {
+	var kept []history.Message
+	for _, m := range p.messages[room] {
+		named := ev.Until != 0 && m.At <= ev.Until || slices.ContainsFunc(ev.Messages, func(r event.MessageRef) bool { return r.MessageID == m.ID })
+		if named && ev.Replaced {
+			m.Text = ev.Text
+		}
+		if !named || ev.Replaced {
+			kept = append(kept, m)
+		}
+	}
+	p.messages[room] = kept
 }
 
 // ofKind returns the committed events of a kind.
@@ -295,7 +361,13 @@ type server struct {
 
 func serve(t testing.TB, change func(*sipfront.Config)) *server {
 	t.Helper()
-	p := newPool(t)
+	return newPool(t).serve(node, change)
+}
+
+// serve adds a node to the pool.
+func (p *pool) serve(node event.NodeID, change func(*sipfront.Config)) *server {
+	t := p.t
+	t.Helper()
 	cfg := sipfront.Config{Node: node, Listeners: []sipfront.Listener{{Network: "tcp", Addr: "127.0.0.1:0", AllowUnchallenged: true}}}
 	if change != nil {
 		change(&cfg)
@@ -304,7 +376,12 @@ func serve(t testing.TB, change func(*sipfront.Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.front.Store(f)
+	var all []*sipfront.Front
+	if before := p.front.Load(); before != nil {
+		all = append(all, *before...)
+	}
+	all = append(all, f)
+	p.front.Store(&all)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Serve(ctx) }()
@@ -369,4 +446,12 @@ func (p *pool) messagesOf(room string) []history.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]history.Message(nil), p.messages[id]...)
+}
+
+// configure changes the configuration of the pool.
+func (p *pool) configure(change func(*event.ConfigurationInfo)) {
+	p.t.Helper()
+	i := p.State().Limits()
+	change(&i)
+	p.must(&chat.SetConfiguration{Scope: "global", Info: i})
 }

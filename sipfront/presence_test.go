@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"parley/log/event"
-	"parley/sipfront"
 	"parley/sipfront/siptest"
 )
 
@@ -130,7 +129,8 @@ func TestNotify(t *testing.T) {
 
 // TestProvisioningAddresses: the web pages are told where there are some.
 func TestProvisioningAddresses(t *testing.T) {
-	s := serve(t, func(c *sipfront.Config) { c.RoomManagementURL = "https://chat.contoso.test/rooms?a=1&b=2" })
+	s := serve(t, nil)
+	s.configure(func(i *event.ConfigurationInfo) { i.RoomManagementURL = "https://chat.contoso.test/rooms?a=1&b=2" })
 	a := s.client("alice")
 	m := a.Do(siptest.Request{Method: "SUBSCRIBE", Headers: []string{"Event: vnd-microsoft-provisioning-v2", "Supported: ms-piggyback-first-notify"}})
 	check(t, a)

@@ -8,6 +8,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/sipfront/commands"
 	"parley/sipfront/flow"
 	"parley/sipfront/presence"
 )
@@ -79,7 +80,7 @@ func (c *client) service(m *flow.Message) {
 // they send a request again (section 8.1.3.5). CSeq is no part: that second time it is one higher. Nor is the version in
 // the body enough by itself: a setting that is published, removed and published again has the same body twice.
 func publicationID(user event.Principal, endpoint event.Endpoint, call string, index int, body [32]byte) event.CommandID {
-	return identity(body, "SERVICE", string(user), string(endpoint), call, strconv.Itoa(index))
+	return commands.Identity(body, "SERVICE", string(user), string(endpoint), call, strconv.Itoa(index))
 }
 
 // publishing is a SERVICE with commands on their way.
@@ -123,7 +124,7 @@ func (p *publishing) done(k presence.Publication, o chat.Outcome, err error) {
 			b = flow.AppendBody(b, presence.TypeFault, presence.Faults(s.state.Settings(p.user), p.outdated))
 		} else {
 			b = append(flow.AppendStatus(b, 200, "OK"), p.echo...)
-			b = flow.AppendBody(b, presence.TypeSelf, presence.RoamingSelf(p.user, s.state.Settings(p.user)))
+			b = flow.AppendBody(b, presence.TypeSelf, presence.RoamingSelf(p.user, presence.Rooms(s.state.Settings(p.user))))
 		}
 		f.answers.put(answer{p.c, b})
 	})

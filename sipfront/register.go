@@ -44,6 +44,10 @@ func (c *client) register(m *flow.Message, req *sip.Request) {
 		c.refuse(m, 400, "Wildcard Contact", "malformed")
 		return
 	}
+	if !c.front.active(st) {
+		c.busy(m, "not_active")
+		return
+	}
 	instance := instanceOf(req)
 	c.signOn(user, time.Now().Add(time.Duration(expires)*time.Second))
 	c.sipe = isSipe(m)

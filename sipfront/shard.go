@@ -7,6 +7,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/sipfront/flow"
+	"parley/sipfront/notices"
 )
 
 // shard owns the way from the log to some of the flows. Only its goroutine touches audiences and the reply order of
@@ -20,6 +21,7 @@ type shard struct {
 	applied event.Offset // runs are fanned out up to here
 	state   *chat.State  // at applied
 	rooms   map[event.RoomID][]*dialog
+	users   map[event.Principal]map[*dialog]struct{}
 	waiting []task      // for offsets beyond applied, in no order
 	dirty   []*client   // flows with something queued since the last flush
 	posted  []time.Time // of the chat messages among that
@@ -37,7 +39,7 @@ const maxRuns = 1024
 
 func newShard(f *Front, st *chat.State) *shard {
 	return &shard{front: f, inbox: newMailbox[task](), slots: make(chan struct{}, maxRuns), applied: st.Offset(), state: st,
-		rooms: map[event.RoomID][]*dialog{}}
+		rooms: map[event.RoomID][]*dialog{}, users: map[event.Principal]map[*dialog]struct{}{}}
 }
 
 // after runs do on the shard's goroutine once everything up to an offset is fanned out; at 0 means now.
@@ -101,6 +103,17 @@ func (s *shard) touched(c *client) {
 	}
 }
 
+// know makes a dialog hear what concerns its user.
+func (s *shard) know(d *dialog) {
+	if d.ended.Load() {
+		return
+	}
+	if s.users[d.user] == nil {
+		s.users[d.user] = map[*dialog]struct{}{}
+	}
+	s.users[d.user][d] = struct{}{}
+}
+
 // subscribe makes a dialog hear a room from here on.
 func (s *shard) subscribe(d *dialog, room event.RoomID) {
 	if _, ok := d.rooms[room]; ok || d.ended.Load() {
@@ -137,6 +150,9 @@ func (s *shard) drop(d *dialog) {
 	for room := range d.rooms {
 		s.unsubscribe(d, room)
 	}
+	if delete(s.users[d.user], d); len(s.users[d.user]) == 0 {
+		delete(s.users, d.user)
+	}
 	d.replies = nil
 }
 
@@ -148,35 +164,13 @@ func (s *shard) fanOut(r *run) {
 	delivered := 0
 	for i := range r.acts {
 		a := &r.acts[i]
-		if a.offset <= s.applied {
+		if a.Offset <= s.applied {
 			continue
 		}
-		audience := s.rooms[a.room]
-		if a.drop != nil {
-			for j := len(audience) - 1; j >= 0; j-- {
-				if d := audience[j]; d.user == a.drop.user && d.endpoint == a.drop.endpoint {
-					s.unsubscribe(d, a.room)
-				}
+		if n := s.carryOut(a); n > 0 {
+			if delivered += n; a.Post {
+				s.posted = append(s.posted, a.At)
 			}
-			continue
-		}
-		var p [2]*flow.Payload // as other clients and as the open client get it
-		for _, d := range audience {
-			if d.user == a.except {
-				continue
-			}
-			v := 0
-			if a.knob && d.sipe {
-				v = 1
-			}
-			if p[v] == nil {
-				p[v] = a.payload(v)
-			}
-			s.post(d, p[v])
-			delivered++
-		}
-		if p[0] != nil && a.post {
-			s.posted = append(s.posted, a.at)
 		}
 	}
 	s.applied, s.state = r.last, r.after
@@ -194,6 +188,47 @@ func (s *shard) fanOut(r *run) {
 	s.waiting = kept
 }
 
+// carryOut does one act and returns how many dialogs it told.
+func (s *shard) carryOut(a *act) (delivered int) {
+	var p [2]*flow.Payload // as other clients and as the open client get it
+	tell := func(d *dialog) {
+		v := 0
+		if a.Knob && d.sipe {
+			v = 1
+		}
+		if p[v] == nil {
+			p[v] = a.payload(v)
+		}
+		s.post(d, p[v])
+		delivered++
+	}
+	audience := s.rooms[a.Room]
+	switch {
+	case a.End != nil:
+		for j := len(audience) - 1; j >= 0; j-- {
+			d := audience[j]
+			if d.user != a.End.User || d.endpoint != a.End.Endpoint {
+				continue
+			}
+			s.unsubscribe(d, a.Room)
+			if a.Body != nil {
+				tell(d)
+			}
+		}
+	case a.User != "":
+		for d := range s.users[a.User] {
+			tell(d)
+		}
+	default:
+		for _, d := range audience {
+			if d.user != a.Except {
+				tell(d)
+			}
+		}
+	}
+	return delivered
+}
+
 // run is a run of events, prepared for the shards.
 type run struct {
 	acts  []act
@@ -201,18 +236,10 @@ type run struct {
 	after *chat.State
 }
 
-// act is what one event means for the clients of this node: a message to the audience of a room, or the end of a
-// subscription.
+// act is what one event means for the clients of this node, with its renderings.
 type act struct {
-	offset event.Offset
-	at     time.Time
-	room   event.RoomID
-	except event.Principal // whose dialogs do not get it
-	drop   *endpointKey    // instead of a message
-	post   bool            // a chat message: its delay is measured
-	knob   bool            // the open client gets its own form of it
-	body   func(sipe bool) []byte
-	forms  *[2]form
+	notices.Act
+	forms *[2]form
 }
 
 // form is a rendering that the shards share: the first that needs it makes it.
@@ -226,7 +253,7 @@ const contentType = "text/plain; charset=UTF-8"
 
 func (a *act) payload(v int) *flow.Payload {
 	f := &a.forms[v]
-	f.once.Do(func() { f.p = flow.NewPayload(contentType, a.body(v == 1)) })
+	f.once.Do(func() { f.p = flow.NewPayload(contentType, a.Body(v == 1)) })
 	return f.p
 }
 

@@ -117,12 +117,11 @@ func (c *client) notify(m *flow.Message, event, tag, expires, docType string, do
 func (f *Front) document(st *chat.State, name string, user event.Principal) (contentType string, doc []byte) {
 	switch name {
 	case eventProvisioning:
-		u, _ := st.User(user)
-		return presence.TypeProvisioning, presence.Provisioning(u.Info.Enabled, st.PoolURI(), f.cfg.RoomManagementURL)
+		return presence.TypeProvisioning, presence.Provisioning(st.Enabled(user), st.PoolURI(), st.Limits().RoomManagementURL)
 	case eventContacts:
 		return presence.TypeContacts, []byte(presence.Contacts)
 	case eventSelf:
-		return presence.TypeSelf, presence.RoamingSelf(user, st.Settings(user))
+		return presence.TypeSelf, presence.RoamingSelf(user, presence.Rooms(st.Settings(user)))
 	}
 	return "", nil
 }

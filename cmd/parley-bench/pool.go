@@ -131,7 +131,6 @@ func (m *member) open(run context.Context, dir string, ca *pki.CA, ln net.Listen
 				m.broken(err)
 			}
 		},
-		Serve:  func(_ context.Context, _ event.NodeID, _ []byte, reply func([]byte)) { reply(nil) },
 		Fatal:  m.broken,
 		Logger: slog.New(slog.DiscardHandler),
 	})

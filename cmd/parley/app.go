@@ -17,8 +17,10 @@ import (
 	"golang.org/x/term"
 
 	"parley/cmd/internal/config"
+	"parley/cmd/internal/verbs"
 	"parley/cmd/internal/version"
 	"parley/log/event"
+	"parley/webfront/admin"
 )
 
 // Exit codes: part of the contract with scripts.
@@ -72,13 +74,17 @@ func exitCode(err error) int {
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(joinBooleans(args))
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		line := strings.Join(strings.Fields(err.Error()), " ")
 		var u usageError
+		var p *admin.Problem
+		if errors.As(err, &p) {
+			line += about(p)
+			if len(p.Rows) != 1 || !strings.Contains(p.Detail, p.Rows[0].Error) {
+				a.printRows(cmd.Name() == "import", p.Rows)
+			}
+		}
 		if errors.As(err, &u) {
 			line += "; see " + cmd.CommandPath() + " --help"
 		}
@@ -87,8 +93,34 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
-// spacedBooleans are options that the product's cmdlets give with a value after a space: -Disabled $true.
-var spacedBooleans = []string{"--disabled", "--invitations", "--file-upload", "--chat-history", "--enable-persistent-chat"}
+// about names the rule that was broken and whom a refusal is about, where its text does not.
+func about(p *admin.Problem) string {
+	out := ""
+	if p.Principal != "" && !strings.Contains(p.Detail, p.Principal.Address()) {
+		out = ", about " + string(p.Principal)
+	}
+	if p.Rule != "" && !strings.Contains(p.Detail, p.Rule) {
+		out = " (rule " + p.Rule + out + ")"
+	} else if out != "" {
+		out = " (" + strings.TrimPrefix(out, ", ") + ")"
+	}
+	return out
+}
+
+// printRows prints every bad row of an import, or every bad entry of a list, one a line.
+func (a *app) printRows(ofFile bool, rows []admin.ProblemRow) {
+	for _, r := range rows {
+		at := ""
+		if ofFile {
+			at = fmt.Sprintf("line %d: ", r.Line)
+		}
+		fmt.Fprintf(a.stderr, "parley: %s%s\n", at, strings.Join(strings.Fields(r.Error), " "))
+	}
+}
+
+// spacedBooleans are options that the product's cmdlets give with a value after a space: -Disabled $true. --invitations
+// of a room takes a word, of a category true or false.
+var spacedBooleans = verbs.Flags()
 
 // joinBooleans lets those options be written as there: --disabled true, besides --disabled and --disabled=true.
 func joinBooleans(args []string) []string {
@@ -126,8 +158,12 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print one JSON object per line")
 	f.BoolVar(&a.quiet, "quiet", false, "no progress, no hints")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.sandboxCmd(), a.serveCmd(), a.poolCmd(), a.roomCmd(), a.categoryCmd(), a.userCmd(), a.logCmd(),
-		a.feedCmd(), a.projectionCmd(), a.testCmd(), a.configCmd(), a.versionCmd())
+	root.AddCommand(a.sandboxCmd(), a.serveCmd())
+	root.AddCommand(a.objectCmds()...)
+	root.AddCommand(a.dataCmd(), a.logCmd(), a.feedCmd(), a.projectionCmd(), a.testCmd(), a.manCmd(), a.versionCmd())
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout) // before the completion command is made, which remembers it
+	root.SetErr(a.stderr)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	classifyArgs(root)

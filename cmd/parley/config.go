@@ -11,10 +11,6 @@ import (
 	"parley/cmd/internal/version"
 )
 
-func (a *app) configCmd() *cobra.Command {
-	return group("config", "Check and explain configurations", a.configCheckCmd(), a.configReferenceCmd())
-}
-
 func (a *app) configCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check --config FILE",

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"strings"
 	"text/tabwriter"
@@ -19,7 +18,6 @@ import (
 	"parley/cmd/internal/pooldir"
 	"parley/webfront/admin"
 	"parley/webfront/dump"
-	"parley/webfront/objects"
 )
 
 // client connects to the pool that the global flags name. Without any of them the bare sandbox is meant, if there is
@@ -59,6 +57,7 @@ func call[T any](a *app, ctx context.Context, what string, r client.Request, sho
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	r.Unconfirmed = a.unconfirmed(what)
 	var raw json.RawMessage
 	if err := c.Do(ctx, r, &raw); err != nil {
 		return fmt.Errorf("%s: %w", what, explain(err))
@@ -77,6 +76,13 @@ func call[T any](a *app, ctx context.Context, what string, r client.Request, sho
 		show(v)
 	}
 	return nil
+}
+
+// unconfirmed returns what tells an administrator that some nodes have not shown his change yet.
+func (a *app) unconfirmed(what string) func(nodes string) {
+	return func(nodes string) {
+		fmt.Fprintf(a.stderr, "parley: %s: it is done and cannot be lost, but not seen everywhere yet: %s; a node that is behind follows by itself\n", what, nodes)
+	}
 }
 
 // explain puts the client's class into the table of exit codes.
@@ -201,91 +207,18 @@ func (f *changeFlags) request(method string, body any, path ...string) client.Re
 	return r
 }
 
-// confirm asks a person before something is lost. A script is not asked: it has no one to answer.
+// confirm asks a person before something is lost. A script has nobody who answers: it says --force.
 func (a *app) confirm(f *changeFlags, question string) error {
-	if f.force || f.whatIf || !terminal(a.stdin) {
+	if f.force || f.whatIf {
 		return nil
+	}
+	if !terminal(a.stdin) {
+		return errors.New("nobody is here to be asked; give --force to do it, or --what-if to see what it would do")
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
 	var answer string
 	if _, err := fmt.Fscanln(a.stdin, &answer); err != nil || !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
-		return errors.New("not confirmed; nothing was done")
+		return errNotConfirmed
 	}
 	return nil
-}
-
-// identity returns what a verb is about: its argument, or --identity as the product's cmdlets have it.
-func identity(cmd *cobra.Command, args []string) (string, error) {
-	flag, err := cmd.Flags().GetString("identity")
-	if err != nil {
-		return "", err
-	}
-	switch {
-	case len(args) == 1 && flag == "":
-		return args[0], nil
-	case len(args) == 0 && flag != "":
-		return flag, nil
-	case len(args) > 1 || flag != "":
-		return "", usagef("%s: name exactly one", cmd.CommandPath())
-	}
-	return "", usagef("%s: name which one", cmd.CommandPath())
-}
-
-func identityFlag(cmd *cobra.Command, what string) {
-	cmd.Flags().String("identity", "", "`NAME` of the "+what+", instead of the argument")
-}
-
-// removeCmd is rm of a kind of thing.
-func (a *app) removeCmd(what, collection, short, warning string) *cobra.Command {
-	var f changeFlags
-	cmd := &cobra.Command{Use: "rm NAME", Short: short, Args: cobra.MaximumNArgs(1)}
-	f.add(cmd)
-	identityFlag(cmd, what)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := identity(cmd, args)
-		if err != nil {
-			return err
-		}
-		if err := a.confirm(&f, fmt.Sprintf("Remove %s %s%s?", what, id, warning)); err != nil {
-			return fmt.Errorf("%s rm: %w", what, err)
-		}
-		return call(a, cmd.Context(), what+" rm", f.request(http.MethodDelete, nil, collection, id), func(r admin.Removed) {
-			a.say("%s %s is removed (event %d)", what, r.Removed, r.Offset)
-		})
-	}
-	return cmd
-}
-
-// changed returns a pointer to the value of a flag that was given, nil otherwise.
-func changed[T any](cmd *cobra.Command, name string, v T) *T {
-	if !cmd.Flags().Changed(name) {
-		return nil
-	}
-	return &v
-}
-
-// listFlag is a list of principals that is changed as the product's cmdlets do.
-type listFlag struct {
-	name             string
-	add, remove, set []string
-}
-
-func (l *listFlag) flags(cmd *cobra.Command, name, what string) {
-	l.name = name
-	cmd.Flags().StringSliceVar(&l.add, name+"-add", nil, "add `ADDRESSES` to the "+what)
-	cmd.Flags().StringSliceVar(&l.remove, name+"-remove", nil, "remove `ADDRESSES` from the "+what)
-	cmd.Flags().StringSliceVar(&l.set, name+"-set", nil, "make exactly these `ADDRESSES` the "+what+"; \"\" for none")
-}
-
-func (l *listFlag) change(cmd *cobra.Command) *objects.ListChange {
-	c := &objects.ListChange{Add: l.add, Remove: l.remove}
-	if cmd.Flags().Changed(l.name + "-set") {
-		c.Set = &l.set
-		if l.set == nil {
-			c.Set = &[]string{}
-		}
-	} else if l.add == nil && l.remove == nil {
-		return nil
-	}
-	return c
 }

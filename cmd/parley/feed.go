@@ -21,7 +21,7 @@ import (
 )
 
 func (a *app) feedCmd() *cobra.Command {
-	return group("feed", "Compliance feeds", a.feedListCmd(), a.feedStatusCmd(), a.feedSetCmd(), a.feedRemoveCmd(), a.feedPauseCmd(), a.feedResumeCmd(), a.feedReplayCmd())
+	return group("feed", "Compliance feeds", a.feedListCmd(), a.feedStatusCmd(), a.feedSetCmd(), a.feedRemoveCmd(), a.feedPauseCmd(), a.feedResumeCmd(), a.feedReplayCmd(), a.feedProveCmd())
 }
 
 func (a *app) feedListCmd() *cobra.Command {
@@ -100,7 +100,26 @@ func listed(cmd *cobra.Command, name string, list []string) *[]string {
 }
 
 func (a *app) feedRemoveCmd() *cobra.Command {
-	return a.removeCmd("feed", "feeds", "End a feed; set again it goes on where it was", ": nothing is archived there any more, and its files stay")
+	var f changeFlags
+	cmd := &cobra.Command{Use: "rm NAME", Short: "End a feed; set again it goes on where it was", Args: cobra.ExactArgs(1)}
+	f.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.confirm(&f, fmt.Sprintf("Remove feed %s: nothing is archived there any more, and its files stay?", args[0])); err != nil {
+			return fmt.Errorf("feed rm: %w", err)
+		}
+		return call(a, cmd.Context(), "feed rm", f.request(http.MethodDelete, nil, "feeds", args[0]), func(r admin.Removed) {
+			a.say("feed %s is removed (event %d)", r.Removed, r.Offset)
+		})
+	}
+	return cmd
+}
+
+// changed returns a pointer to the value of a flag that was given, nil otherwise.
+func changed[T any](cmd *cobra.Command, name string, v T) *T {
+	if !cmd.Flags().Changed(name) {
+		return nil
+	}
+	return &v
 }
 
 func (a *app) feedPauseCmd() *cobra.Command {

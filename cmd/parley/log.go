@@ -29,7 +29,7 @@ const (
 )
 
 func (a *app) logCmd() *cobra.Command {
-	return group("log", "The event log, as auditors see it", a.logDumpCmd(), a.logTailCmd(), a.logVerifyCmd())
+	return group("log", "The event log, as auditors see it", a.logDumpCmd(), a.logTailCmd(), a.logStateCmd(), a.logVerifyCmd(), a.logCheckpointCmd())
 }
 
 // logFlags say which events, of which log.

@@ -15,13 +15,6 @@ import (
 	"parley/webfront/admin"
 )
 
-func (a *app) poolCmd() *cobra.Command {
-	return group("pool", "Make a pool and manage its nodes", a.poolInitCmd(), a.poolStatusCmd(), a.poolAddCmd(),
-		a.poolMemberCmd("remove", "Remove a node from the pool", http.MethodDelete),
-		a.poolMemberCmd("promote", "Give a standby a vote", http.MethodPost, "promote"),
-		a.poolTransferCmd())
-}
-
 func (a *app) poolInitCmd() *cobra.Command {
 	var o pooldir.Options
 	cmd := &cobra.Command{

@@ -12,7 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"parley/cmd/internal/pki"
+	"parley/compliance/proof"
+	"parley/log/event"
+	"parley/webfront/admin"
 )
 
 // box is a sandbox that runs in this process.
@@ -111,13 +116,25 @@ func TestSandbox(t *testing.T) {
 			t.Errorf("%v %s", err, out)
 		}
 	}
+	revoked(t, dir)
 	feeds(t, dir)
 	live := parley(t, 0, "--dir", dir, "log", "dump", "--json")
 	if strings.Count(live, `"kind":"posted"`) != 4 || strings.Count(live, `"kind":"user_created"`) != 5 || strings.Contains(live, "ma-chan:///") {
 		t.Errorf("dump:\n%s", live)
 	}
 	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
-	until(t, "every node has what the dump has", func() bool { return everywhere(t, dir, live) })
+	overTheWire(t, dir, b.nodes)
+	until(t, "every node knows that the last event is committed", func() bool { // a follower is told with the next message
+		marks := map[event.Offset]bool{}
+		for l := range strings.Lines(parley(t, 0, "--dir", dir, "pool", "status", "--json")) {
+			var n admin.NodeStatus
+			if err := json.Unmarshal([]byte(l), &n); err != nil {
+				t.Fatal(err)
+			}
+			marks[n.Committed] = true
+		}
+		return len(marks) == 1
+	})
 	b.end()
 	parley(t, 3, "--dir", dir, "pool", "status")
 
@@ -141,11 +158,90 @@ func TestSandbox(t *testing.T) {
 	if !strings.HasPrefix(again, live) || strings.Count(again, `"kind":"user_created"`) != 5 || strings.Count(again, `"kind":"pool_formed"`) != 1 {
 		t.Errorf("after a restart:\n%s", again)
 	}
+	proveFeed(t, dir)
 	// The demo users talk by themselves.
 	until(t, "a demo user says something", func() bool {
 		return parley(t, 0, "--dir", dir, "log", "dump", "--kind", "posted", "--user", "dave@contoso.test") != ""
 	})
 	b.end()
+}
+
+// proveFeed has what the demo's feed delivered proven, checks it as an auditor does, and then alters it.
+func proveFeed(t *testing.T, dir string) {
+	t.Helper()
+	kept := filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(kept, []byte(parley(t, 0, "--dir", dir, "log", "checkpoint")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "proof")
+	until(t, "the feed delivers a file", func() bool {
+		for l := range strings.Lines(parley(t, 0, "--dir", dir, "log", "dump", "--json", "--kind", "feed_receipt")) {
+			var r struct{ Name string }
+			if err := json.Unmarshal([]byte(l), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Name != "" {
+				return true
+			}
+		}
+		return false
+	})
+	parley(t, 0, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out, "--since", kept)
+	parley(t, 1, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out) // not twice into one directory
+	parley(t, 1, "--dir", dir, "feed", "prove", "--feed", "nothing", "--out", out+"2")
+	key, err := os.ReadFile(filepath.Join(dir, "pool.vkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := note.NewVerifier(strings.TrimSpace(string(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := proof.Verify(os.DirFS(out), earlier, v)
+	if err != nil || len(r.Findings) > 0 || r.Files == 0 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	names, err := filepath.Glob(filepath.Join(out, "*.xml"))
+	if err != nil || len(names) != r.Files {
+		t.Fatalf("%d files, %v, %v", r.Files, names, err)
+	}
+	if err := os.WriteFile(names[0], []byte("<Conversations/>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := proof.Verify(os.DirFS(out), nil, v); err != nil || len(r.Findings) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// revoked takes rights away at one node after the other: when the verb has returned, every node shows it.
+func revoked(t *testing.T, dir string) {
+	t.Helper()
+	nodes := []string{"n1", "n2", "n3"}
+	for _, at := range nodes {
+		token := filepath.Join(t.TempDir(), "ann.token")
+		boss := func(args ...string) []string { return append([]string{"--dir", dir, "--server", at}, args...) }
+		parley(t, 0, boss("room", "set", "Operations", "--members-add", "dave")...)
+		parley(t, 0, boss("admin", "token", "new", "ann", "--roles", "auditor", "--token-file", token)...)
+		for _, n := range nodes {
+			if out := parley(t, 0, "--dir", dir, "--server", n, "--credentials", token, "room", "get", "Operations", "--json"); !strings.Contains(out, "dave") {
+				t.Errorf("given at %s, not seen at %s: %s", at, n, out)
+			}
+		}
+		parley(t, 0, boss("room", "set", "Operations", "--members-remove", "dave")...)
+		for _, n := range nodes {
+			if out := parley(t, 0, "--dir", dir, "--server", n, "room", "get", "Operations", "--json"); strings.Contains(out, "dave") {
+				t.Errorf("taken away at %s, still there at %s: %s", at, n, out)
+			}
+		}
+		parley(t, 0, boss("admin", "set", "ann", "--roles-set", "")...)
+		for _, n := range nodes {
+			parley(t, 1, "--dir", dir, "--server", n, "--credentials", token, "room", "get", "Operations")
+		}
+	}
 }
 
 // until waits for a condition.

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -79,10 +81,14 @@ func fill(t testing.TB, p *admintest.Pool) {
 
 // apiCmd serves the admin API of a pool in memory with the certificates of a directory of pool init, and sets SERVER:
 //
-//	api DIR
+//	api [-empty] DIR
 func apiCmd(ts *testscript.TestScript, neg bool, args []string) {
+	empty := len(args) == 2 && args[0] == "-empty"
+	if empty {
+		args = args[1:]
+	}
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: api DIR")
+		ts.Fatalf("usage: api [-empty] DIR")
 	}
 	t := scriptT{ts: ts}
 	dir, err := pooldir.Open(ts.MkAbs(args[0]))
@@ -92,7 +98,11 @@ func apiCmd(ts *testscript.TestScript, neg bool, args []string) {
 	id, err := pki.LoadIdentity(c.TLS.CA, c.TLS.Cert, c.TLS.Key)
 	ts.Check(err)
 	pool := admintest.New(t, "")
-	fill(t, pool)
+	if empty {
+		pool.Advance(24 * time.Hour) // what is imported was said before
+	} else {
+		fill(t, pool)
+	}
 	pool.FeedList = []admin.FeedStatus{{Feed: "lyncxml", Adapter: "lyncxml", State: "running", Owner: "n1", Epoch: 1, Offset: 9}}
 	pool.ProjectionList = []admin.ProjectionStatus{{Projection: "rooms", Node: "n1", Version: 1, State: "running", Offset: 9}}
 	api, err := admin.New(admin.Options{Pool: pool, Log: pool.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: pool.Now, NewID: pool.NewID, History: pool.History,
@@ -181,11 +191,17 @@ func sameCmd(ts *testscript.TestScript, neg bool, args []string) {
 // testKey is the key of the script's test in its environment.
 type testKey struct{}
 
-// portsCmd sets BASE to a base port for a node n1:
+// portsCmd sets BASE to a base port for a node n1, or for N nodes:
 //
-//	ports
-func portsCmd(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Setenv("BASE", fmt.Sprint(freePorts(ts.Value(testKey{}).(*testing.T), 10)-10))
+//	ports [N]
+func portsCmd(ts *testscript.TestScript, _ bool, args []string) {
+	nodes := 1
+	if len(args) == 1 {
+		var err error
+		nodes, err = strconv.Atoi(args[0])
+		ts.Check(err)
+	}
+	ts.Setenv("BASE", fmt.Sprint(freePorts(ts.Value(testKey{}).(*testing.T), 10*nodes)-10))
 }
 
 // untilCmd runs parley until it succeeds:

@@ -382,11 +382,11 @@ func (s *stored) Code(c *Coder) {
 
 // decode reads the event at a position with c, whose memory serves many.
 func (e *Entry) decode(c *Coder, i int) (Draft, error) {
-	var s stored
-	at := e.Base + Offset(i)
-	if err := unmarshal(c, e.raw[i], s.Code); err != nil {
-		return Draft{}, fmt.Errorf("event %d: %w", at, err)
+	s, err := e.decodeHead(c, i)
+	if err != nil {
+		return Draft{}, err
 	}
+	at := e.Base + Offset(i)
 	body, erased := e.bodies[i], e.erased[i]
 	switch {
 	case s.bodyHash == nil && body != nil:
@@ -398,20 +398,29 @@ func (e *Entry) decode(c *Coder, i int) (Draft, error) {
 			return Draft{}, fmt.Errorf("event %d: its body is not the one that was written: %w", at, ErrCorrupt)
 		}
 	}
-	def, ok := kinds[s.kind]
-	if !ok {
-		s.draft.Event = &Unknown{Type: s.kind, Payload: append([]byte(nil), s.payload...)}
-		return s.draft, nil
-	}
-	ev := def.make()
-	if err := unmarshal(c, s.payload, ev.code); err != nil {
-		return Draft{}, fmt.Errorf("event %d (%s): %w", at, s.kind, err)
-	}
-	if b, ok := ev.(Bodied); ok && body != nil && !erased {
+	if b, ok := s.draft.Event.(Bodied); ok && body != nil && !erased {
 		if err := unmarshal(c, body, b.codeBody); err != nil {
 			return Draft{}, fmt.Errorf("event %d (%s) body: %w", at, s.kind, err)
 		}
 	}
-	s.draft.Event = ev
 	return s.draft, nil
+}
+
+// decodeHead reads the event at a position without its body. What it returns is valid until c is used again, but for
+// the draft.
+func (e *Entry) decodeHead(c *Coder, i int) (s stored, err error) {
+	at := e.Base + Offset(i)
+	if err := unmarshal(c, e.raw[i], s.Code); err != nil {
+		return stored{}, fmt.Errorf("event %d: %w", at, err)
+	}
+	def, ok := kinds[s.kind]
+	if !ok {
+		s.draft.Event = &Unknown{Type: s.kind, Payload: append([]byte(nil), s.payload...)}
+		return s, nil
+	}
+	s.draft.Event = def.make()
+	if err := unmarshal(c, s.payload, s.draft.Event.code); err != nil {
+		return stored{}, fmt.Errorf("event %d (%s): %w", at, s.kind, err)
+	}
+	return s, nil
 }

@@ -243,7 +243,7 @@ func afterFault(open Open, disk *vfs.MemFS, was *run, before, after *model) erro
 			return fmt.Errorf("go on, %s: %w", word, err)
 		}
 	}
-	return errors.Join(r.m.check(r.l), r.l.Close())
+	return errors.Join(r.m.checkWhole(r.l), r.l.Close()) // parts were asked for above
 }
 
 // landedFS performs each operation that changes something and reports the chosen one lost.

@@ -257,6 +257,14 @@ func (m *model) events() []event.Envelope {
 
 // check is the one checker: it reads everything that a log can tell and compares it with the model.
 func (m *model) check(l *log.Log) error {
+	if err := m.checkWhole(l); err != nil {
+		return err
+	}
+	return m.checkPieces(l)
+}
+
+// checkWhole compares everything that is stored, once.
+func (m *model) checkWhole(l *log.Log) error {
 	if got := l.Head(); got != m.head {
 		return fmt.Errorf("head is %+v, want %+v", got, m.head)
 	}
@@ -283,17 +291,6 @@ func (m *model) check(l *log.Log) error {
 			return fmt.Errorf("record %d: %v, want ErrNotFound", i, err)
 		}
 	}
-	if err := m.checkEvents(l); err != nil {
-		return err
-	}
-	found, err := l.Inspect(context.Background(), 0, 0, nil)
-	if want := (log.Verified{Erased: uint64(len(m.erased))}); err == nil && found != want {
-		err = fmt.Errorf("verify found %+v, want %+v", found, want)
-	}
-	return err
-}
-
-func (m *model) checkEvents(l *log.Log) error {
 	want := m.events()
 	got, err := l.Read(0, 1<<30)
 	if err != nil {
@@ -305,6 +302,16 @@ func (m *model) checkEvents(l *log.Log) error {
 	if len(got) > 0 && got[len(got)-1].Chain != m.head.Chain {
 		return fmt.Errorf("chain after the last event is %s, want %s", got[len(got)-1].Chain, m.head.Chain)
 	}
+	found, err := l.Inspect(context.Background(), 0, 0, nil)
+	if want := (log.Verified{Erased: uint64(len(m.erased))}); err == nil && found != want {
+		err = fmt.Errorf("verify found %+v, want %+v", found, want)
+	}
+	return err
+}
+
+// checkPieces asks for parts of what there is in every way.
+func (m *model) checkPieces(l *log.Log) error {
+	want := m.events()
 	// A reader sees the same in pieces, and each piece from each offset on.
 	r := l.Reader(1)
 	defer r.Close()
@@ -318,7 +325,11 @@ func (m *model) checkEvents(l *log.Log) error {
 		}
 		seen += len(run)
 	}
-	for _, e := range want {
+	for i, e := range want {
+		// From within an entry all reads go the same way: its ends and one inside will do.
+		if i > 1 && i+1 < len(want) && want[i-2].Index == e.Index && want[i+1].Index == e.Index {
+			continue
+		}
 		run, err := l.Read(e.Offset, 1)
 		if err != nil {
 			return err
@@ -338,6 +349,7 @@ func (m *model) checkTimes(l *log.Log, want []event.Envelope) error {
 	for _, e := range want {
 		times = append(times, e.At-1, e.At)
 	}
+	slices.Sort(times) // all events of an entry have one time
 	times = slices.Compact(times)
 	for _, t := range times {
 		got, err := l.At(t)

@@ -47,7 +47,9 @@ func (d *decider) checkPost(c *Post, cat *category) error {
 		l := &c.Links[i]
 		switch l.Kind {
 		case event.LinkFile:
-			files = true
+			if files = true; l.Size > limits.MaxFileSizeKB<<10 {
+				return inRoom(c.Room, CodeTooLarge, "post to room %s: a file of %d bytes, at most %d KB", c.Room, l.Size, limits.MaxFileSizeKB)
+			}
 		case event.LinkURL, event.LinkRoom:
 		default:
 			return inRoom(c.Room, CodeInvalid, "post to room %s: link of kind %q", c.Room, l.Kind)

@@ -149,7 +149,7 @@ func (d *decider) checkRole(id event.RoomID, info *event.RoomInfo, cat *category
 	case a.Role&^(event.RoleMember|event.RoleManager|event.RolePresenter) != 0:
 		return inRoom(id, CodeInvalid, "roles of room %q: unknown role %d", info.Name, a.Role).About(a.Principal)
 	case !d.s.dir.Exists(a.Principal):
-		return inRoom(id, CodeNotFound, "roles of room %q: there is no %s", info.Name, a.Principal).About(a.Principal)
+		return inRoom(id, CodeNotFound, "roles of room %q: there is no %s", info.Name, a.Principal).Breaks("D3", a.Principal)
 	case !cat.covers(a.Principal, d.s.dir.ReachOf(a.Principal, nil)):
 		return inRoom(id, CodeForbidden, "roles of room %q: %s is outside the category", info.Name, a.Principal).Breaks("R1", a.Principal)
 	case a.Role&event.RolePresenter == 0:

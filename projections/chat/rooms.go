@@ -223,6 +223,12 @@ func (s *State) Categories() iter.Seq[Category] {
 	}
 }
 
+// Covers reports whether a principal is inside a category: allowed there and not denied (rule R1).
+func (s *State) Covers(id event.CategoryID, p event.Principal) bool {
+	g := s.categories.Get(id)
+	return g != nil && g.covers(p, s.dir.ReachOf(p, nil))
+}
+
 // creates reports whether a user may create rooms in a category (rules R1 and R2).
 func (s *State) creates(g *category, u *User) bool {
 	in := s.dir.Reach(u, nil)

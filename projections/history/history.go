@@ -203,6 +203,60 @@ func (h *History) Messages(room event.RoomID, first, last uint64) ([]Message, er
 	return h.scan(room, key(room, first), append(key(room, last), 0))
 }
 
+// From returns the first message of a room whose id is at least id; its ID is 0 when there is none.
+func (h *History) From(room event.RoomID, id uint64) (m Message, err error) {
+	rows := h.rows.Load()
+	if rows == nil {
+		return m, ErrNotRunning
+	}
+	var bad error
+	err = (*rows).Scan(key(room, id), append(key(room, math.MaxUint64), 0), func(k, v []byte) bool {
+		m, bad = decode(k, v)
+		return false
+	})
+	if err := errors.Join(err, bad); err != nil {
+		return m, fmt.Errorf("read history of room %s: %w", room, err)
+	}
+	return m, nil
+}
+
+// Span returns the ids of the first and the last message of a room that is kept and was posted from one time to another,
+// both included; 0 is an open end. 0, 0: there is none. It looks at a few dozen messages, however many there are: ids are in
+// the order of time, but for messages imported behind younger ones, which may be missed.
+func (h *History) Span(room event.RoomID, from, to event.Time) (first, last uint64, err error) {
+	// edge returns the least id above which all messages are what late says: late ones, or none.
+	edge := func(late func(event.Time) bool) (uint64, error) {
+		low, high := uint64(1), uint64(1)<<62
+		for low < high {
+			mid := low + (high-low)/2
+			m, err := h.From(room, mid)
+			if err != nil {
+				return 0, err
+			}
+			if m.ID == 0 || late(m.At) {
+				high = mid
+			} else {
+				low = m.ID + 1
+			}
+		}
+		return low, nil
+	}
+	if first, err = edge(func(at event.Time) bool { return at >= from }); err != nil {
+		return 0, 0, err
+	}
+	end := uint64(1) << 62
+	if to != 0 {
+		if end, err = edge(func(at event.Time) bool { return at > to }); err != nil {
+			return 0, 0, err
+		}
+	}
+	m, err := h.From(room, first)
+	if err != nil || m.ID == 0 || m.ID >= end {
+		return 0, 0, err
+	}
+	return m.ID, end - 1, nil
+}
+
 func (h *History) scan(room event.RoomID, first, end []byte) ([]Message, error) {
 	rows := h.rows.Load()
 	if rows == nil {

@@ -113,6 +113,63 @@ func TestIncrementalEqualsRebuilt(t *testing.T) {
 	}
 }
 
+// TestSpan finds the messages of every span of time, as a naive reader does, where some were removed and some not kept.
+func TestSpan(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	_, h, r := open(t, vfs.NewMem(), l)
+	projectionstest.NewLife(l, 5).Steps(400)
+	head := l.Head().Offset
+	projectionstest.Wait(t, r, head)
+	asked := 0
+	for room, all := range archive(t, l, head) {
+		times := []event.Time{0, 1}
+		for _, m := range all {
+			times = append(times, m.At-1, m.At, m.At+1)
+		}
+		rng := rand.New(rand.NewPCG(1, uint64(len(all))))
+		for range 300 {
+			from, to := times[rng.IntN(len(times))], times[rng.IntN(len(times))]
+			var want []history.Message
+			for _, m := range all {
+				if m.At >= from && (to == 0 || m.At <= to) {
+					want = append(want, m)
+				}
+			}
+			first, last, err := h.Span(room, from, to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []history.Message
+			if first > 0 {
+				got, err = h.Messages(room, first, last)
+			}
+			if err != nil || len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) || (first == 0) != (len(want) == 0) {
+				t.Fatalf("room %s, %d to %d: ids %d to %d, %d messages, want %d, %v", room, from, to, first, last, len(got), len(want), err)
+			}
+			asked += len(want)
+		}
+		for i, m := range all {
+			got, err := h.From(room, m.ID)
+			if err != nil || !reflect.DeepEqual(got, m) {
+				t.Errorf("from %d: %+v, %v", m.ID, got, err)
+			}
+			if i > 0 && all[i-1].ID+1 < m.ID {
+				if got, err = h.From(room, m.ID-1); err != nil || got.ID != m.ID {
+					t.Errorf("from %d, which is not there: %d, %v", m.ID-1, got.ID, err)
+				}
+			}
+		}
+		if len(all) > 0 {
+			if got, err := h.From(room, all[len(all)-1].ID+1); err != nil || got.ID != 0 {
+				t.Errorf("behind the end: %d, %v", got.ID, err)
+			}
+		}
+	}
+	if asked == 0 {
+		t.Error("there was nothing to find")
+	}
+}
+
 func TestCrash(t *testing.T) {
 	for _, percent := range []int{0, 50, 100} {
 		t.Run(fmt.Sprint(percent), func(t *testing.T) {

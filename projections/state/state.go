@@ -28,6 +28,7 @@ type Rooms struct {
 	current   atomic.Pointer[chat.State] // a clone of live that nobody folds into
 	cloning   sync.Mutex                 // Clone marks the state it copies from
 	observers []func(run []event.Envelope, before, after *chat.State)
+	wanted    wanted
 }
 
 var (
@@ -77,6 +78,9 @@ func (r *Rooms) Apply(w projections.Writer, e event.Envelope) error {
 	s := saver{w: w}
 	if err := r.live.Fold(e, &s); err != nil {
 		return err
+	}
+	if r.wanted.n.Load() > 0 {
+		r.wanted.serve(r.live)
 	}
 	return s.err
 }

@@ -360,3 +360,47 @@ func TestDamagedRowsAreRefused(t *testing.T) {
 	}
 	same(t, "after refusals", rooms.Current(), life.State)
 }
+
+// TestExactly: the state at an offset in the middle of a run is the one that a replay has there, for whoever asks in time.
+func TestExactly(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	life := projectionstest.NewLife(l, 3)
+	life.Until(600)
+	s := open(t, vfs.NewMem(), projections.Options{MaxRun: 1000})
+	rooms := state.New()
+	type answer struct {
+		at    event.Offset
+		state *chat.State
+		err   error
+	}
+	answers := make(chan answer)
+	for _, at := range []event.Offset{1, 299, 300, 300, 512} {
+		go func() {
+			got, err := rooms.Exactly(t.Context(), at)
+			answers <- answer{at, got, err}
+		}()
+	}
+	for rooms.Waiting() < 5 { // whoever asks later is told that it has passed
+		time.Sleep(time.Millisecond)
+	}
+	l.CommitAll()
+	r := run(t, s, l, rooms)
+	for range 5 {
+		a := <-answers
+		if a.err != nil || a.state.Hash() != replayed(t, l, a.at).Hash() {
+			t.Errorf("at %d: %v", a.at, a.err)
+		}
+	}
+	projectionstest.Wait(t, r, l.Head().Offset)
+	if got, err := rooms.Exactly(t.Context(), l.Head().Offset); err != nil || got.Hash() != rooms.Current().Hash() {
+		t.Error(err)
+	}
+	if _, err := rooms.Exactly(t.Context(), 5); !errors.Is(err, state.ErrPassed) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := rooms.Exactly(ctx, l.Head().Offset+1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}

@@ -6,10 +6,18 @@
 // later wait behind it, so two posts of one dialog cannot change places. A request that finds no leader within the
 // patience fails with ErrUnavailable, and so does one that a leader does not answer: the client may try again.
 //
+// Requests travel on lanes. A lane goes to one leader in one epoch and promises two things: of its requests a first part
+// takes effect, in order (after a request that is to be sent again, none does), and nothing of it takes effect after
+// something of a later lane. The router adds that it sends on one lane at a time, in the order of submission, and that
+// the next lane begins, once everything on the last one is settled, with the first request that is to be sent again. So
+// what takes effect is in the order of submission, whatever happens between a look at the leader and the sending: a
+// request that misses its leader misses it with all that follow. The looks here need to be right only most of the time.
+//
 // The package knows neither Raft nor rooms: requests and replies are type parameters.
 package router
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -25,19 +33,20 @@ var ErrBusy = errors.New("too many requests are waiting for a leader")
 // ErrClosed says that the node stops.
 var ErrClosed = errors.New("node is stopping")
 
+// Lane sends one request: see the package comment for what it promises. It keeps the order of calls, never blocks, and
+// calls done exactly once, possibly before it returns.
+type Lane[C, R any] func(req C, done func(R, error))
+
 // Config says how requests travel.
 type Config[C, R any] struct {
 	// Leader reports whether some leader is known, and whether it is this node.
 	Leader func() (known, here bool)
-	// Epoch changes whenever the leader may have: Raft's term. While requests of an earlier epoch are in flight nothing is
-	// sent, because they may have to be sent again, and before what came later. nil: one epoch for ever.
+	// Epoch changes whenever the leader may have: Raft's term. nil: one epoch for ever.
 	Epoch func() uint64
-	// Local hands a request to this node's own sequencer, Forward to the leader elsewhere. Both keep the order of
-	// calls, never block, and call done exactly once, possibly before they return.
-	Local   func(req C, done func(R, error))
-	Forward func(req C, done func(R, error))
+	// Open opens a lane to the leader of the epoch: this node's own sequencer, or a leader elsewhere. It never blocks.
+	Open func(epoch uint64, here bool) Lane[C, R]
 	// Retry reports whether an error leaves the outcome unknown or says that the leader has moved: such a request
-	// is submitted again. Any other error is the answer.
+	// is submitted again, and its lane must not let a later one take effect. Any other error is the answer.
 	Retry func(error) bool
 
 	Patience time.Duration // how long a request waits for a leader; 0 means 3 s
@@ -54,7 +63,9 @@ type Router[C, R any] struct {
 	flight  map[*item[C, R]]struct{} // sent, not answered
 	failed  []*item[C, R]            // to be sent again once flight is empty
 	pauseTo time.Time                // after a failure: give the pool a moment to agree on a leader
-	epoch   uint64                   // that the requests in flight were sent in
+	broken  bool                     // the lane is of no use any more, or there is none yet
+	epoch   uint64                   // of the lane
+	here    bool                     // the lane ends on this node
 	swept   time.Time                // last look for requests without an answer
 	seq     uint64
 	closed  bool
@@ -86,7 +97,7 @@ func New[C, R any](cfg Config[C, R]) *Router[C, R] {
 	if cfg.Queue == 0 {
 		cfg.Queue = 1 << 16
 	}
-	r := &Router[C, R]{cfg: cfg, flight: map[*item[C, R]]struct{}{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	r := &Router[C, R]{cfg: cfg, flight: map[*item[C, R]]struct{}{}, broken: true, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go r.pump()
 	return r
 }
@@ -144,84 +155,96 @@ func (r *Router[C, R]) pump() {
 	defer close(r.done)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var lane Lane[C, R]
 	for {
-		it, here, expired, closed := r.next()
+		n := r.next()
 		var zero R
-		for _, e := range expired {
+		for _, e := range n.expired {
 			err := ErrUnavailable
-			if closed {
+			if n.closed {
 				err = ErrClosed
 			}
 			e.answer(zero, err)
 		}
-		if closed {
+		switch {
+		case n.closed:
 			return
-		}
-		if it == nil {
-			if len(expired) > 0 {
-				continue
+		case n.send != nil:
+			if n.open {
+				lane = r.cfg.Open(n.epoch, n.here)
 			}
+			lane(n.send.req, func(res R, err error) { r.settle(n.send, res, err) })
+		case len(n.expired) == 0:
 			select {
 			case <-r.wake:
 			case <-tick.C:
 			}
-			continue
 		}
-		send := r.cfg.Forward
-		if here {
-			send = r.cfg.Local
-		}
-		send(it.req, func(res R, err error) { r.settle(it, res, err) })
 	}
 }
 
+// step is what the pump does next.
+type step[C, R any] struct {
+	expired []*item[C, R] // waited too long, or the router is closed
+	closed  bool
+	send    *item[C, R]
+	open    bool // a lane for it, to the leader of the epoch
+	epoch   uint64
+	here    bool
+}
+
 // next takes the request to send now, and what has waited too long.
-func (r *Router[C, R]) next() (it *item[C, R], here bool, expired []*item[C, R], closed bool) {
-	var epoch uint64
+func (r *Router[C, R]) next() (n step[C, R]) {
 	if r.cfg.Epoch != nil {
-		epoch = r.cfg.Epoch()
+		n.epoch = r.cfg.Epoch()
 	}
 	known, here := r.cfg.Leader()
+	n.here = here
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		expired = append(append(expired, r.queue...), r.failed...)
+		n.closed = true
+		n.expired = append(append(n.expired, r.queue...), r.failed...)
 		for f := range r.flight {
-			expired = append(expired, f)
+			n.expired = append(n.expired, f)
 		}
 		r.queue, r.failed, r.flight = nil, nil, map[*item[C, R]]struct{}{}
-		return nil, false, expired, true
+		return n
 	}
 	if now.Sub(r.swept) > sweepEvery { // the walk is O(in flight): not for every request
 		r.swept = now
 		for f := range r.flight {
 			if now.Sub(f.sent) > r.cfg.Answer {
 				delete(r.flight, f)
-				expired = append(expired, f)
+				n.expired = append(n.expired, f)
 			}
 		}
 	}
 	if len(r.failed) > 0 && len(r.flight) == 0 {
-		slices.SortFunc(r.failed, func(a, b *item[C, R]) int { return int(int64(a.seq - b.seq)) })
+		slices.SortFunc(r.failed, func(a, b *item[C, R]) int { return cmp.Compare(a.seq, b.seq) })
 		r.queue = append(r.failed, r.queue...)
-		r.failed = nil
+		r.failed, r.broken = nil, true
 		r.pauseTo = now.Add(retryPause)
+		time.AfterFunc(retryPause, r.poke)
 	}
 	for len(r.queue) > 0 && now.After(r.queue[0].deadline) {
-		expired = append(expired, r.queue[0])
+		n.expired = append(n.expired, r.queue[0])
 		r.queue = r.queue[1:]
 	}
-	if len(expired) > 0 || len(r.failed) > 0 || len(r.queue) == 0 || !known || now.Before(r.pauseTo) ||
-		len(r.flight) > 0 && epoch != r.epoch {
-		return nil, false, expired, false
+	if len(n.expired) > 0 || len(r.failed) > 0 || len(r.queue) == 0 || !known || now.Before(r.pauseTo) {
+		return n
 	}
-	it = r.queue[0]
+	if n.open = r.broken || n.epoch != r.epoch || n.here != r.here; n.open && len(r.flight) > 0 {
+		return n // what is in flight may have to be sent again, and before this
+	}
+	r.broken, r.epoch, r.here = false, n.epoch, n.here
+	n.send = r.queue[0]
 	r.queue[0] = nil
 	r.queue = r.queue[1:]
-	it.sent, r.epoch = now, epoch
-	r.flight[it] = struct{}{}
-	return it, here, nil, false
+	n.send.sent = now
+	r.flight[n.send] = struct{}{}
+	return n
 }
 
 // settle takes an answer. A request that has expired meanwhile is in no list any more: its answer was given.

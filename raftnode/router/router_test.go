@@ -15,20 +15,28 @@ var errLost = errors.New("leadership lost")
 type leader struct {
 	mu    sync.Mutex
 	known bool
+	lanes int
 	got   []int
+	on    []int // which lane, for each got
 	take  func(req int, done func(int, error))
 }
 
 func (l *leader) config() Config[int, int] {
 	return Config[int, int]{
 		Leader: func() (bool, bool) { l.mu.Lock(); defer l.mu.Unlock(); return l.known, false },
-		Local:  func(int, func(int, error)) { panic("this node does not lead") },
-		Forward: func(req int, done func(int, error)) {
+		Open: func(uint64, bool) Lane[int, int] {
 			l.mu.Lock()
-			l.got = append(l.got, req)
-			take := l.take
+			l.lanes++
+			lane := l.lanes
 			l.mu.Unlock()
-			take(req, done)
+			return func(req int, done func(int, error)) {
+				l.mu.Lock()
+				l.got = append(l.got, req)
+				l.on = append(l.on, lane)
+				take := l.take
+				l.mu.Unlock()
+				take(req, done)
+			}
 		},
 		Retry: func(err error) bool { return errors.Is(err, errLost) },
 	}
@@ -213,6 +221,77 @@ func TestOrderWhenLeadersOverlap(t *testing.T) {
 		synctest.Wait()
 		if got := fmt.Sprint(l.got); got != "[1 1 2]" {
 			t.Errorf("leaders were asked %s, want 1, 1 again, then 2", got)
+		}
+		r.Close()
+	})
+}
+
+// A request that is on its way while an earlier one fails is refused by its lane, because the two may be sent again only
+// in their order. The next lane begins when nothing is left of the last, with the first that failed.
+func TestNextLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := map[int]func(int, error){}
+		l := &leader{}
+		l.set(true, func(req int, done func(int, error)) {
+			if held[req] = done; req == 3 { // the second has failed before the third arrives
+				held[2](0, errLost)
+				done(0, errLost)
+			}
+		})
+		r := New(l.config())
+		got := map[int]error{}
+		var mu sync.Mutex
+		for n := 1; n <= 4; n++ {
+			r.Submit(n, func(_ int, err error) { mu.Lock(); got[n] = err; mu.Unlock() })
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(l.got) != 3 {
+			t.Errorf("while the first has no answer %v were sent on lanes %v, want 1, 2, 3", l.got, l.on)
+		}
+		l.set(true, func(req int, done func(int, error)) { done(req, nil) })
+		held[1](1, nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if want := "[1 2 3 2 3 4] [1 1 1 2 2 2]"; fmt.Sprint(l.got, l.on) != want {
+			t.Errorf("sent %v on lanes %v, want %s", l.got, l.on, want)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(got) != 4 || got[1] != nil || got[2] != nil || got[3] != nil || got[4] != nil {
+			t.Errorf("answers %v, want four without error", got)
+		}
+		r.Close()
+	})
+}
+
+// A lane belongs to a leader in an epoch: when either changes the next request has a new one, told which.
+func TestLaneForEachLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		epoch, here := uint64(1), false
+		var opened []string
+		r := New(Config[int, int]{
+			Leader: func() (bool, bool) { mu.Lock(); defer mu.Unlock(); return true, here },
+			Epoch:  func() uint64 { mu.Lock(); defer mu.Unlock(); return epoch },
+			Open: func(epoch uint64, here bool) Lane[int, int] {
+				opened = append(opened, fmt.Sprint(epoch, here))
+				return func(req int, done func(int, error)) { done(req, nil) }
+			},
+			Retry: func(error) bool { return false },
+		})
+		for _, next := range []struct {
+			epoch uint64
+			here  bool
+		}{{1, false}, {1, false}, {2, false}, {2, true}, {3, true}, {3, true}} {
+			mu.Lock()
+			epoch, here = next.epoch, next.here
+			mu.Unlock()
+			r.Submit(1, func(int, error) {})
+			synctest.Wait()
+		}
+		if got := fmt.Sprint(opened); got != "[1 false 2 false 2 true 3 true]" {
+			t.Errorf("lanes opened: %s", got)
 		}
 		r.Close()
 	})

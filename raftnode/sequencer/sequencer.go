@@ -104,12 +104,14 @@ type Sequencer[C, R any] struct {
 
 	mu      sync.Mutex
 	leading bool
+	lead    uint64 // counts the calls of Lead
 	queue   queue[waiter[C, R]]
 	wake    chan struct{} // one token: the queue may have become non-empty
 }
 
 // waiter is a caller whose done has not been called.
 type waiter[C, R any] struct {
+	lane    *Lane[C, R] // nil: it has none
 	command C
 	done    func(Outcome[R], error)
 	out     Outcome[R]
@@ -138,16 +140,19 @@ func New[C, R any](cfg Config[C, R]) *Sequencer[C, R] {
 //
 // A refusal and the answer to a command that needed no event are held back until everything they may rest on is
 // committed, and until a majority has confirmed that this node still led: nobody is told what later never was.
-func (s *Sequencer[C, R]) Enqueue(c C, done func(Outcome[R], error)) {
+func (s *Sequencer[C, R]) Enqueue(c C, done func(Outcome[R], error)) { s.enqueue(nil, c, done) }
+
+func (s *Sequencer[C, R]) enqueue(l *Lane[C, R], c C, done func(Outcome[R], error)) {
 	s.mu.Lock()
 	var err error
 	switch {
-	case !s.leading:
+	case !s.leading || l.closedLocked():
+		l.breakLocked()
 		err = ErrNotLeader
 	case s.queue.len() >= s.cfg.QueueLimit:
 		err = ErrBusy
 	default:
-		s.queue.push(waiter[C, R]{command: c, done: done})
+		s.queue.push(waiter[C, R]{lane: l, command: c, done: done})
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -174,6 +179,7 @@ func (s *Sequencer[C, R]) Lead(ctx context.Context) error {
 		return errors.New("sequencer: Lead is running already")
 	}
 	s.leading = true
+	s.lead++
 	s.mu.Unlock()
 	defer s.close()
 	for {
@@ -184,6 +190,7 @@ func (s *Sequencer[C, R]) Lead(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.failBroken()
 		s.cfg.Metrics.restarts.Inc()
 	}
 }
@@ -304,6 +311,9 @@ func (s *Sequencer[C, R]) release(ctx context.Context, drop context.CancelCauseF
 				failed = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 				drop(err)
 			}
+		}
+		if failed != nil {
+			s.breakLanes(b.waiters)
 		}
 		for _, w := range b.waiters {
 			switch {

@@ -13,18 +13,24 @@ type ledger struct {
 	events []event.Envelope
 	seen   map[event.CommandID]event.Offset // of the command's first event
 	states []*chat.State                    // after each event, from nothing; states[0] is the empty one
+	hashes map[event.Offset][32]byte        // of the states that were asked for: nodes often stand at the same event
 }
 
 func newLedger() *ledger {
-	return &ledger{seen: map[event.CommandID]event.Offset{}, states: []*chat.State{chat.NewState()}}
+	return &ledger{seen: map[event.CommandID]event.Offset{}, states: []*chat.State{chat.NewState()}, hashes: map[event.Offset][32]byte{}}
 }
 
 // take compares what a node has committed with what is known, and learns what is new.
 func (l *ledger) take(in *instance) error {
 	// A node that came back has a mark that may be older than what it had shown before the crash. So each instance is
-	// compared from the first event on: a committed event never changes.
+	// compared from the first event on: a committed event never changes. What another node has shown is compared by the
+	// chain at the last such event, which covers all before it; that the rows give this chain is seen when all are
+	// verified at the end.
 	head := in.log.Head()
-	for at := in.compared + 1; at <= head.Offset; at = in.compared + 1 {
+	if n := head.Offset; n > 0 && int(n) <= len(l.events) && head.Chain != l.events[n-1].Chain {
+		return fmt.Errorf("node %s: the chain at event %d is %s, another node has %s", in.node.id, n, head.Chain, l.events[n-1].Chain)
+	}
+	for at := event.Offset(max(1, len(l.events))); at <= head.Offset; {
 		run, err := in.log.Read(at, 1000)
 		if err != nil {
 			return fmt.Errorf("node %s: %w", in.node.id, err)
@@ -34,7 +40,6 @@ func (l *ledger) take(in *instance) error {
 				return fmt.Errorf("node %s: event %d where %d is due", in.node.id, e.Offset, at)
 			}
 			at++
-			in.compared = e.Offset
 			if int(e.Offset) <= len(l.events) {
 				if known := l.events[e.Offset-1]; e.Chain != known.Chain || e.At != known.At || e.Leaf != known.Leaf {
 					return fmt.Errorf("node %s: event %d is %s %s, another node has %s %s", in.node.id, e.Offset, e.Kind(), e.Chain, known.Kind(), known.Chain)
@@ -102,6 +107,31 @@ func (l *ledger) acked(ops []*op) error {
 	return nil
 }
 
+// sending is a command on its way, as it was sent.
+type sending struct {
+	id             event.CommandID
+	client, dialog int
+}
+
+// inOrder checks that of what a client sent on one dialog without waiting for answers everything that took effect did so
+// in the order sent, whether the client was told or not.
+func (l *ledger) inOrder(sent []sending) error {
+	last := map[sending]event.CommandID{}
+	for _, s := range sent {
+		at, ok := l.seen[s.id]
+		if s.dialog == 0 || !ok {
+			continue
+		}
+		on := sending{client: s.client, dialog: s.dialog}
+		if before, ok := last[on]; ok && l.seen[before] > at {
+			return fmt.Errorf("client %d, dialog %d: command %x was sent before %x and took effect behind it, at %d and %d",
+				s.client, s.dialog, before, s.id, l.seen[before], at)
+		}
+		last[on] = s.id
+	}
+	return nil
+}
+
 // projected checks that a node's room state, which it folded on and off with crashes in between, equals the state
 // folded in one go from the first event.
 func (l *ledger) projected(in *instance) error {
@@ -113,7 +143,12 @@ func (l *ledger) projected(in *instance) error {
 		return nil // its checkpoint is ahead of what the logs have committed again; later
 	}
 	want := l.states[s.Offset()]
-	if s.Hash() != want.Hash() || s.Chain() != want.Chain() {
+	hash, ok := l.hashes[s.Offset()]
+	if !ok {
+		hash = want.Hash()
+		l.hashes[s.Offset()] = hash
+	}
+	if s.Hash() != hash || s.Chain() != want.Chain() {
 		return fmt.Errorf("node %s: room state at %d is not what the log says", in.node.id, s.Offset())
 	}
 	return nil
@@ -131,9 +166,10 @@ func (w *World) Check() {
 func (w *World) check() error {
 	// Told first, then the log: what was told later is looked for the next time.
 	ops := w.history.all()
-	told := make([]*op, 0, len(ops))
+	told, sent := make([]*op, 0, len(ops)), make([]sending, 0, len(ops))
 	w.history.mu.Lock()
 	for _, o := range ops {
+		sent = append(sent, sending{o.id, o.client, o.dialog})
 		if o.acked() {
 			c := *o
 			told = append(told, &c)
@@ -149,6 +185,7 @@ func (w *World) check() error {
 	for _, in := range running {
 		errs = append(errs, w.ledger.projected(in))
 	}
+	errs = append(errs, w.ledger.inOrder(sent))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

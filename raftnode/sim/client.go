@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -12,11 +13,16 @@ import (
 // Plan is what a client does.
 type Plan struct {
 	posts int
-	think time.Duration // pause between commands, at most
+	burst int           // messages sent at once, at most; 0: one, and its outcome is waited for
+	think time.Duration // pause between commands or bursts, at most
 }
 
 // Posts is a plan of n messages into random rooms, with the joins, parts and reads of history that belong to it.
 func Posts(n int) Plan { return Plan{posts: n, think: 900 * time.Millisecond} }
+
+// Bursts is a plan of n messages in bursts of up to size: all of a burst go into one room and are sent without waiting
+// for an answer.
+func Bursts(n, size int) Plan { return Plan{posts: n, burst: size, think: 900 * time.Millisecond} }
 
 // client is a user with one endpoint. It stays with a node until that fails it.
 type client struct {
@@ -25,6 +31,7 @@ type client struct {
 	rng    *rand.Rand
 	plan   Plan
 	home   *instance
+	dialog int                   // counts the homes
 	joined map[event.RoomID]bool // on home, as far as the client knows
 }
 
@@ -32,6 +39,10 @@ func userName(i int) event.Principal { return event.Principal(fmt.Sprintf("sip:u
 
 // run does the plan.
 func (c *client) run() {
+	if c.plan.burst > 0 {
+		c.runBursts()
+		return
+	}
 	for done := 0; done < c.plan.posts && !c.w.over(); {
 		c.pause()
 		room := c.w.rooms[c.rng.IntN(len(c.w.rooms))]
@@ -45,7 +56,7 @@ func (c *client) run() {
 			c.anywhere(c.w.history.begin(c.number, opRead, room, ""), &chat.ReadHistory{Room: room, Last: 5})
 		default:
 			o := c.w.history.begin(c.number, opPost, room, "")
-			c.anywhere(o, &chat.Post{Room: room, Text: fmt.Sprintf("message %x", o.id)})
+			c.anywhere(o, message(o))
 			done++
 		}
 		if c.rng.IntN(40) == 0 {
@@ -64,6 +75,7 @@ func (c *client) settled() bool {
 		}
 		if in := c.w.pick(c.rng); in != nil && in.home() != 0 {
 			c.home, c.joined = in, map[event.RoomID]bool{}
+			c.dialog++
 			return true
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -100,17 +112,26 @@ func (c *client) here(kind opKind, room event.RoomID, command chat.Command) erro
 
 var errHomeless = fmt.Errorf("the node is gone")
 
+// enter joins a room unless that is done. It reports false if the client should try again, perhaps elsewhere.
+func (c *client) enter(room event.RoomID) bool {
+	if c.joined[room] {
+		return true
+	}
+	if err := c.here(opJoin, room, &chat.Join{Rooms: []event.RoomID{room}}); err != nil {
+		if err != errHomeless && !retryable(err) {
+			c.w.fail(fmt.Errorf("client %d: join: %w", c.number, err))
+		}
+		return false
+	}
+	c.joined[room] = true
+	return true
+}
+
 // anywhere does something that takes effect once wherever it is tried, until its outcome is known.
 func (c *client) anywhere(o *op, command chat.Command) {
-	for unknown := false; c.settled(); time.Sleep(20 * time.Millisecond) {
-		if o.kind == opPost && !c.joined[o.room] {
-			if err := c.here(opJoin, o.room, &chat.Join{Rooms: []event.RoomID{o.room}}); err != nil {
-				if err != errHomeless && !retryable(err) {
-					c.w.fail(fmt.Errorf("client %d: join: %w", c.number, err))
-				}
-				continue
-			}
-			c.joined[o.room] = true
+	for unknown := o.tries > 0; c.settled(); time.Sleep(20 * time.Millisecond) {
+		if o.kind == opPost && !c.enter(o.room) {
+			continue
 		}
 		o.node = c.home.node.id
 		o.tries++
@@ -157,4 +178,69 @@ func (c *client) anywhere(o *op, command chat.Command) {
 			}
 		}
 	}
+}
+
+// runBursts does a plan of bursts.
+func (c *client) runBursts() {
+	for left := c.plan.posts; left > 0 && !c.w.over(); {
+		c.pause()
+		room := c.w.rooms[c.rng.IntN(len(c.w.rooms))]
+		if !c.settled() || !c.enter(room) {
+			continue
+		}
+		n := 1 + c.rng.IntN(min(left, c.plan.burst))
+		left -= n
+		unknown := c.burst(room, n)
+		if len(unknown) > 0 && c.rng.IntN(2) == 0 {
+			c.home = nil
+		}
+		if c.rng.IntN(2) == 0 { // the user has the client send again what failed
+			for _, o := range unknown {
+				c.w.history.sent(o, 0) // whether the first or the second sending takes effect is open, and so is its place
+				c.anywhere(o, message(o))
+			}
+		}
+	}
+}
+
+func message(o *op) chat.Command {
+	return &chat.Post{Room: o.room, Text: fmt.Sprintf("message %x", o.id)}
+}
+
+// burst sends n messages and waits until each is answered or the node is gone. It returns those of unknown outcome.
+func (c *client) burst(room event.RoomID, n int) (unknown []*op) {
+	home, ops, answers := c.home, make([]*op, n), make(chan error, n)
+	var gap time.Duration // all at once, or as a user types
+	if c.rng.IntN(2) == 0 {
+		gap = 200 * time.Millisecond
+	}
+	for i := range ops {
+		o := c.w.history.begin(c.number, opPost, room, home.node.id)
+		c.w.history.sent(o, c.dialog)
+		ops[i] = o
+		home.send(c.request(o, message(o)), func(out chat.Outcome, err error) {
+			if home.ctx.Err() == nil { // a crashed node tells nobody anything
+				c.w.history.end(o, out, err)
+				answers <- err
+			}
+		})
+		if gap > 0 {
+			time.Sleep(time.Duration(c.rng.Int64N(int64(gap))))
+		}
+	}
+	for range ops {
+		select {
+		case err := <-answers:
+			switch {
+			case errors.Is(err, chat.ErrNotJoined):
+				delete(c.joined, room) // the pool thought this node lost, and parted its sessions
+			case err != nil && !retryable(err):
+				c.w.fail(fmt.Errorf("client %d: post: %w", c.number, err))
+			}
+		case <-home.ctx.Done():
+			c.home = nil
+			return c.w.history.unknown(ops)
+		}
+	}
+	return c.w.history.unknown(ops)
 }

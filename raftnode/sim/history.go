@@ -43,6 +43,7 @@ type op struct {
 	out    chat.Outcome
 	code   chat.Code // of the refusal
 	tries  int
+	dialog int // of the client, on which it was sent without waiting for what was sent before; 0: on none
 }
 
 func (o *op) acked() bool { return !o.ret.IsZero() && o.code == "" }
@@ -79,6 +80,25 @@ func (h *history) end(o *op, out chat.Outcome, err error) {
 	o.out, o.ret = out, time.Now()
 }
 
+// sent notes that a command was sent on a dialog, behind the one sent before it.
+func (h *history) sent(o *op, dialog int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o.dialog, o.tries = dialog, o.tries+1
+}
+
+// unknown returns the commands whose outcome their client has not learnt.
+func (h *history) unknown(ops []*op) (out []*op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range ops {
+		if o.ret.IsZero() {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 func (h *history) all() []*op {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,8 +115,8 @@ func (h *history) String() string {
 		if !o.ret.IsZero() {
 			ret = o.ret.Sub(start).String()
 		}
-		fmt.Fprintf(&b, "%v..%s client %d %s %s node %s tries %d -> offset %d message %d read %d..%d duplicate %v refused %q id %x\n", o.call.Sub(start), ret,
-			o.client, o.kind, o.room, o.node, o.tries, o.out.Offset, o.out.Result.MessageID, o.out.Result.First, o.out.Result.Last, o.out.Result.Duplicate, o.code, o.id)
+		fmt.Fprintf(&b, "%v..%s client %d %s %s node %s tries %d -> offset %d message %d read %d..%d duplicate %v refused %q dialog %d id %x\n", o.call.Sub(start), ret,
+			o.client, o.kind, o.room, o.node, o.tries, o.out.Offset, o.out.Result.MessageID, o.out.Result.First, o.out.Result.Last, o.out.Result.Duplicate, o.code, o.dialog, o.id)
 	}
 	return b.String()
 }

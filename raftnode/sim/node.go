@@ -18,6 +18,7 @@ import (
 	"parley/raftnode"
 	"parley/raftnode/router"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 )
 
 // node is a name in the pool. It lives on in its disk; what runs is an instance.
@@ -36,25 +37,17 @@ type instance struct {
 	views  *projections.Store
 	rooms  *state.Rooms
 	runner *projections.Runner
-	seq    *sequencer.Sequencer[chat.Request, decided]
-	router *router.Router[chat.Request, chat.Outcome]
+	seq    *submit.Sequencer
+	router *submit.Router
 	ctx    context.Context // ends when the instance crashes or stops
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	ready  chan struct{} // closed once raft is set
 
-	compared event.Offset // by the ledger; only the script's goroutine uses it
-
 	mu          sync.Mutex
 	raft        *raftnode.Node
 	incarnation event.Incarnation // 0: not announced
 	lost        chan struct{}     // has one element when the log says that this incarnation is over
-}
-
-// decided is what the rules tell besides the events.
-type decided struct {
-	chat.Result
-	duplicateOf event.Offset
 }
 
 // rules is the scratch state of the sequencer.
@@ -66,7 +59,7 @@ type rules struct {
 }
 
 // Decide implements sequencer.Decider.
-func (r *rules) Decide(q chat.Request, at event.Time) ([]event.Draft, decided, error) {
+func (r *rules) Decide(q chat.Request, at event.Time) ([]event.Draft, chat.Result, error) {
 	asked := q.ID
 	if r.forgetful {
 		q.ID = event.CommandID{}
@@ -77,7 +70,8 @@ func (r *rules) Decide(q chat.Request, at event.Time) ([]event.Draft, decided, e
 			d.Events[i].Command = asked
 		}
 	}
-	return d.Events, decided{d.Result, d.Offset}, err
+	d.Result.Offset = d.Offset
+	return d.Events, d.Result, err
 }
 
 // Fold implements sequencer.Decider.
@@ -107,10 +101,11 @@ func (w *World) build(n *node) (*instance, error) {
 	if in.runner, err = in.views.Run(in.ctx, in.log, in.rooms); err != nil {
 		return nil, fmt.Errorf("start %s: %w", n.id, errors.Join(err, in.views.Close(), in.log.Close()))
 	}
-	in.seq = sequencer.New(sequencer.Config[chat.Request, decided]{
-		Proposer: in,
-		Open:     in.scratch,
-		Now:      func() event.Time { return event.Time(time.Now().UnixNano() + n.skew.Load()) },
+	in.seq = sequencer.New(sequencer.Config[chat.Request, chat.Result]{
+		Proposer:   in,
+		Open:       in.scratch,
+		Now:        func() event.Time { return event.Time(time.Now().UnixNano() + n.skew.Load()) },
+		QueueLimit: w.cfg.Queue,
 	})
 	var founders []raftnode.Server
 	for i, f := range w.nodes {
@@ -140,12 +135,7 @@ func (w *World) build(n *node) (*instance, error) {
 		return nil, fmt.Errorf("start %s: %w", n.id, errors.Join(err, in.views.Close(), in.log.Close()))
 	}
 	in.raft = r
-	in.router = router.New(router.Config[chat.Request, chat.Outcome]{
-		Leader:  func() (known, here bool) { id, _, ok := r.Leader(); return ok, id == n.id },
-		Local:   in.local,
-		Forward: in.forward,
-		Retry:   func(err error) bool { return errors.Is(err, chat.ErrUnavailable) },
-	})
+	in.router = router.New(in.routes())
 	close(in.ready)
 	in.work.Go(in.announce)
 	return in, nil
@@ -179,7 +169,7 @@ func (in *instance) Barrier(ctx context.Context) error {
 }
 
 // scratch opens the sequencer's state at the head of the log.
-func (in *instance) scratch(ctx context.Context) (sequencer.Decider[chat.Request, decided], sequencer.Head, error) {
+func (in *instance) scratch(ctx context.Context) (sequencer.Decider[chat.Request, chat.Result], sequencer.Head, error) {
 	head := in.log.Head()
 	if err := in.runner.WaitFor(ctx, head.Offset); err != nil {
 		return nil, sequencer.Head{}, err
@@ -193,6 +183,7 @@ func (in *instance) scratch(ctx context.Context) (sequencer.Decider[chat.Request
 }
 
 func (in *instance) lead(ctx context.Context) {
+	in.w.nap()
 	watch, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { in.partTheSilent(watch) })
@@ -203,28 +194,57 @@ func (in *instance) lead(ctx context.Context) {
 	work.Wait()
 }
 
-// serve takes a request of another node.
-func (in *instance) serve(_ context.Context, _ event.NodeID, payload []byte, reply func([]byte)) {
-	var q chat.Request
-	if err := event.Unmarshal(payload, &q); err != nil {
-		in.w.fail(fmt.Errorf("forwarded request: %w", err))
-		return
+// routes is the server's own way to the sequencer, with goroutines that stall where it hurts.
+func (in *instance) routes() router.Config[chat.Request, chat.Outcome] {
+	cfg := submit.Routes(in.raft, in.seq)
+	epoch, open, retry := cfg.Epoch, cfg.Open, cfg.Retry
+	cfg.Retry = func(err error) bool {
+		busy := errors.Is(err, sequencer.ErrBusy) || errors.Is(err, raftnode.ErrBusy)
+		return retry(err) || in.w.cfg.hasty && busy
 	}
-	in.local(q, func(out chat.Outcome, err error) {
-		r := chat.Reply{Outcome: out}
-		if err != nil {
-			r.Refusal = chat.AsRefusal(err)
+	cfg.Epoch = func() uint64 {
+		defer in.w.nap()
+		return epoch()
+	}
+	cfg.Open = func(term uint64, here bool) router.Lane[chat.Request, chat.Outcome] {
+		in.w.nap()
+		lane := open(term, here)
+		if in.w.cfg.stray {
+			lane = in.stray(term, lane, open)
 		}
-		reply(event.Marshal(&r))
-	})
+		return func(q chat.Request, done func(chat.Outcome, error)) {
+			in.w.nap()
+			lane(q, done)
+		}
+	}
+	return cfg
 }
 
-func (in *instance) local(q chat.Request, done func(chat.Outcome, error)) {
-	in.seq.Enqueue(q, func(o sequencer.Outcome[decided], err error) {
-		out := chat.Outcome{Offset: o.Last, At: o.At, Result: o.Result.Result}
-		if o.Result.duplicateOf > 0 {
-			out.Offset = o.Result.duplicateOf
+// stray sends to whoever leads when a request arrives, and not to the leader for whom the lane was opened: requests may
+// be on their way to the next leader while earlier ones, which will be sent again, are with the last.
+func (in *instance) stray(term uint64, lane router.Lane[chat.Request, chat.Outcome],
+	open func(uint64, bool) router.Lane[chat.Request, chat.Outcome]) router.Lane[chat.Request, chat.Outcome] {
+	return func(q chat.Request, done func(chat.Outcome, error)) {
+		if now := in.raft.Term(); now != term || in.raft.IsLeader() {
+			id, _, _ := in.raft.Leader()
+			term, lane = now, open(now, id == in.node.id)
 		}
+		lane(q, done)
+	}
+}
+
+// serve takes the requests of another node.
+func (in *instance) serve(from event.NodeID) raftnode.Handler {
+	handle := submit.Serve(in.seq)(from)
+	return func(payload []byte, reply func([]byte, error)) {
+		in.w.nap()
+		handle(payload, reply)
+	}
+}
+
+// send submits a request from this node, as a server does. done may never be called if the instance is gone.
+func (in *instance) send(q chat.Request, done func(chat.Outcome, error)) {
+	in.router.Submit(q, func(out chat.Outcome, err error) {
 		if err != nil {
 			err = chat.AsRefusal(err)
 		}
@@ -232,31 +252,14 @@ func (in *instance) local(q chat.Request, done func(chat.Outcome, error)) {
 	})
 }
 
-func (in *instance) forward(q chat.Request, done func(chat.Outcome, error)) {
-	in.raft.Forward(event.Marshal(&q), func(b []byte, err error) {
-		var r chat.Reply
-		if err == nil {
-			err = event.Unmarshal(b, &r)
-		}
-		switch {
-		case err != nil:
-			done(chat.Outcome{}, chat.AsRefusal(err))
-		case r.Refusal != nil:
-			done(r.Outcome, r.Refusal)
-		default:
-			done(r.Outcome, nil)
-		}
-	})
-}
-
-// submit sends a request from this node and waits for the answer; ok is false if the instance is gone before.
+// submit sends a request and waits for the answer; ok is false if the instance is gone before.
 func (in *instance) submit(q chat.Request) (out chat.Outcome, err error, ok bool) {
 	type answer struct {
 		out chat.Outcome
 		err error
 	}
 	ch := make(chan answer, 1)
-	in.router.Submit(q, func(out chat.Outcome, err error) { ch <- answer{out, err} })
+	in.send(q, func(out chat.Outcome, err error) { ch <- answer{out, err} })
 	select {
 	case a := <-ch:
 		return a.out, a.err, in.ctx.Err() == nil
@@ -309,9 +312,7 @@ func (in *instance) insist(q chat.Request) (chat.Outcome, bool) {
 	}
 }
 
-func retryable(err error) bool {
-	return errors.Is(err, chat.ErrUnavailable) || errors.Is(err, router.ErrUnavailable) || errors.Is(err, router.ErrBusy) || errors.Is(err, router.ErrClosed)
-}
+func retryable(err error) bool { return errors.Is(err, chat.ErrUnavailable) }
 
 // home returns the incarnation under which clients of this node act, 0 if it has none.
 func (in *instance) home() event.Incarnation {

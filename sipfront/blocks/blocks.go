@@ -22,21 +22,43 @@ func user(st *chat.State, p event.Principal, rooms ...xccos.AIB) xccos.UIB {
 	return xccos.UIB{URI: string(p), Type: "5", Name: p.Address(), Display: displayName(st, p), Rooms: rooms}
 }
 
+// exactMask is what a user may do in a room, bit by bit, whether he is in it or not.
+func exactMask(r chat.Rights) (m xccos.Mask) {
+	for _, b := range []struct {
+		has bool
+		bit xccos.Mask
+	}{{r.Manage, 4}, {r.Join, 128}, {r.Post, 256}, {r.ReadHistory, 1024}, {r.See, 2048}, {r.Presenter, 4096}} {
+		if b.has {
+			m |= b.bit
+		}
+	}
+	return m
+}
+
 // mask is a user's permission mask in a room. The open client knows operators by one number only (XCCOS digest,
 // section 4.4), so it gets that one for managers.
 func mask(st *chat.State, room event.RoomID, p event.Principal, sipe bool) xccos.Mask {
 	r := st.Rights(room, p)
+	return maskOf(r.Manager, r.Presenter, sipe)
+}
+
+func maskOf(manager, presenter, sipe bool) xccos.Mask {
 	switch {
-	case r.Manager && sipe:
+	case manager && sipe:
 		return xccos.MaskManagerOpen
-	case r.Manager && r.Presenter:
+	case manager && presenter:
 		return xccos.MaskManagerPresenter
-	case r.Manager:
+	case manager:
 		return xccos.MaskManager
-	case r.Presenter:
+	case presenter:
 		return xccos.MaskPresenter
 	}
 	return xccos.MaskMember
+}
+
+// MaskOf is the permission mask of a user in a room as clients are told it.
+func MaskOf(st *chat.State, room event.RoomID, p event.Principal) xccos.Mask {
+	return mask(st, room, p, false)
 }
 
 func categoryURI(domain string, id event.CategoryID) string {
@@ -58,8 +80,10 @@ func block(st *chat.State, r *chat.Room) xccos.ChanIB {
 		behavior = xccos.BehaviorAuditorium
 	}
 	cat, _ := st.Category(r.Info.Category)
+	addIn, _ := st.AddIn(event.AddInID(r.Info.AddIn))
 	return xccos.ChanIB{URI: chat.RoomURI(st.Domain(), r.ID), Name: r.Info.Name, Description: r.Info.Description,
-		Parent: categoryURI(st.Domain(), r.Info.Category), Behavior: behavior, AddIn: r.Info.AddIn,
+		Parent: categoryURI(st.Domain(), r.Info.Category), Behavior: behavior,
+		AddIn: r.Info.AddIn, AddInName: addIn.Info.Name, AddInURL: addIn.Info.URL,
 		Info: []xccos.Prop{{ID: xccos.InfoUsers, Value: strconv.Itoa(r.Participants)},
 			{ID: xccos.InfoVisibility, Value: visibility}, {ID: xccos.InfoVisibilityMiss, Value: visibility}},
 		Props: []xccos.Prop{{ID: xccos.PropFilePost, Value: flag(cat.Info.FileUpload)},
@@ -90,7 +114,7 @@ func Join(st *chat.State, sipe bool, rooms []event.RoomID, failed []xccos.FIB) *
 		var in []xccos.Occupant
 		if !r.Quiet {
 			for _, p := range st.Roster(id) {
-				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: mask(st, id, p.User, sipe)})
+				in = append(in, xccos.Occupant{URI: string(p.User), Display: displayName(st, p.User), Mask: maskOf(p.Manager, p.Presenter, sipe)})
 			}
 		}
 		roster.Add(block(st, &r), in)
@@ -111,28 +135,33 @@ func Failed(st *chat.State, refused []event.RoomID, foreign []xccos.ChanID) []xc
 	return all
 }
 
-// Found is the reply to chansrch: limit rooms at most. Rights are asked for again: they may have changed since the search.
+// Found is the reply to chansrch: limit rooms at most, and whether there are more. Rights are asked for again: they may
+// have changed since the search.
 func Found(st *chat.State, user event.Principal, rooms []event.RoomID, limit int) *xccos.Data {
 	data, size := new(xccos.Data), 0
 	for _, id := range rooms {
 		r, ok := st.Room(id)
-		if !ok || r.Info.Disabled || !st.Rights(id, user).See {
+		if !ok || !st.Rights(id, user).See {
 			continue
 		}
 		size += 700 + len(r.Info.Name) + len(r.Info.Description)
 		if len(data.Chans) == limit || size > listBytes {
+			data.Search = &xccos.QIB{More: true}
 			break
 		}
 		b := block(st, &r)
-		b.Parent, b.Behavior, b.AddIn = "", "", "" // as in the captured reply, vector V24b
+		b.Parent, b.Behavior, b.AddIn, b.AddInName, b.AddInURL = "", "", "", "", "" // as in the captured reply, vector V24b
+		if r.Info.Disabled {
+			b.Disabled = "true"
+		}
 		data.Chans = append(data.Chans, b)
 	}
 	return data
 }
 
 // Associations lists the rooms in which the user has a role, limit at most (XCCOS digest, section 3.3).
-func Associations(st *chat.State, user event.Principal, a *xccos.Association, limit int) *xccos.Data {
-	role := event.RoleMember
+func Associations(st *chat.State, user event.Principal, a *xccos.Association) *xccos.Data {
+	role, limit := event.RoleMember, int(st.Limits().SearchLimit)
 	if a != nil {
 		if a.Type == xccos.AssociationManager {
 			role = event.RoleManager
@@ -156,23 +185,16 @@ func Associations(st *chat.State, user event.Principal, a *xccos.Association, li
 	return data
 }
 
-// rootGUID is the root category: it has a fixed id, holds no rooms and cannot be changed (XCCOS digest, section 4.10).
-const rootGUID = "00000000-0000-0000-0000-000000000001"
+// RootCategory is the root category: it has a fixed id, holds no rooms and cannot be changed (XCCOS digest, section
+// 4.10).
+const RootCategory event.CategoryID = "00000000-0000-0000-0000-000000000001"
 
-// Server is what clients are told about the service.
-type Server struct {
-	SearchLimit       int    // rooms in one answer
-	MessageBytes      uint64 // of one message
-	StoryBytes        uint64
-	DisplayName       string
-	RoomManagementURL string // empty: not told
-}
-
-// Info is the reply to getserverinfo: limits, and the server's clock.
-func (c *Server) Info(st *chat.State, asked *xccos.SIB, now event.Time) *xccos.Data {
-	s := &xccos.SIB{InfoType: "123", ServerTime: xccos.FormatTime(now), SearchLimit: uint32(c.SearchLimit),
-		MessageSizeLimit: uint32(c.MessageBytes), StorySizeLimit: uint32(c.StoryBytes), RootURI: categoryURI(st.Domain(), rootGUID),
-		DisplayName: c.DisplayName, RoomManagementURL: c.RoomManagementURL}
+// Info is the reply to getserverinfo: the limits of the pool's configuration, and the server's clock.
+func Info(st *chat.State, displayName string, asked *xccos.SIB, now event.Time) *xccos.Data {
+	l := st.Limits()
+	s := &xccos.SIB{InfoType: "123", ServerTime: xccos.FormatTime(now), SearchLimit: uint32(l.SearchLimit),
+		MessageSizeLimit: uint32(l.MessageSizeLimit), StorySizeLimit: uint32(l.StorySizeLimit), RootURI: categoryURI(st.Domain(), RootCategory),
+		DisplayName: displayName, RoomManagementURL: l.RoomManagementURL}
 	if asked != nil && asked.InfoType != "" {
 		s.InfoType = strings.Clone(asked.InfoType)
 	}

@@ -84,6 +84,17 @@ func RoamingSelf(user event.Principal, settings iter.Seq[chat.PublishedSetting])
 	return b.Bytes()
 }
 
+// Rooms leaves out what is no presence document: preferences of older clients, which ask for them in their own language.
+func Rooms(settings iter.Seq[chat.PublishedSetting]) iter.Seq[chat.PublishedSetting] {
+	return func(yield func(chat.PublishedSetting) bool) {
+		for s := range settings {
+			if s.Category == RoomSetting && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // Publication is one element of a publish request. Index counts from 1.
 type Publication struct {
 	Index   int

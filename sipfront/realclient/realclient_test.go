@@ -268,6 +268,110 @@ func TestReconnect(t *testing.T) {
 	alice.Quit()
 }
 
+// TestAdministered: what an administrator does to a room shows in the clients that are in it, and they can go on: whoever is
+// put out sees that he is not in the room any more, is told that his words do not arrive, leaves it, and may come again.
+func TestAdministered(t *testing.T) {
+	p := sandbox(t)
+	const name = "Dry Dock"
+	p.admin(t, "room", "new", name, "--category", "General", "--privacy", "closed", "--members-add", "alice,bob", "--managers-add", "alice")
+	alice, bob := p.signIn(t, "alice", p.nodes[0], "tcp"), p.signIn(t, "bob", p.nodes[1], "tcp")
+	w := p.word()
+	for _, c := range []*Client{alice, bob} {
+		c.rooms()
+		c.Join(name)
+	}
+	alice.Do("wait-user ^sip:bob@contoso.test$")
+	bob.Do("wait-user ^sip:bob@contoso.test$", "wait-user ^sip:alice@contoso.test$")
+	if got := bob.occupants(name); got != "2" {
+		t.Errorf("the list says that %s are in the room, want 2", got)
+	}
+	// putOut is what he who is put out sees and does.
+	putOut := func(c *Client, what string) {
+		t.Helper()
+		c.Use(name)
+		c.Do("wait-user-gone ^sip:" + c.name + "@contoso.test$")
+		before := c.mark()
+		c.Send("say " + w + " " + what)
+		c.Expect("^error\tmessage\t" + name + "\t")
+		c.Send("part " + name)
+		c.Expect("^parted\t" + name + "$")
+		if rows := heard(c.fields(before, "msg"), name, ""); len(rows) > 0 {
+			t.Errorf("%s, %s, still hears %v", c.name, what, rows)
+		}
+	}
+
+	p.admin(t, "room", "set", name, "--members-remove", "bob")
+	alice.Do("wait-user-gone ^sip:bob@contoso.test$")
+	alice.Send("say " + w + " without bob")
+	alice.Do("wait-msg ^" + w + " without bob$")
+	putOut(bob, "put out")
+	if got := bob.occupants(name); got != "1" { // a round trip too: the reply to his part has arrived
+		t.Errorf("the list says that %s are in the room, want 1", got)
+	}
+	bob.Send("join " + name)
+	bob.Do("wait-error Error joining chat room")
+
+	p.admin(t, "room", "set", name, "--members-add", "bob", "--managers-add", "bob")
+	bob.Join(name)
+	bob.Do("wait-msg ^" + w + " without bob$")
+	alice.Do("wait-user ^sip:bob@contoso.test$")
+	bob.Do("wait-user ^sip:bob@contoso.test$", "wait-user ^sip:alice@contoso.test$")
+	for _, c := range []*Client{alice, bob} {
+		if got, want := c.roster(), map[string]string{"sip:alice@contoso.test": "op", "sip:bob@contoso.test": "op"}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s sees %v, want %v", c.name, got, want)
+		}
+	}
+	bob.Send("say " + w + " back again")
+	for _, c := range []*Client{alice, bob} {
+		c.Do("wait-msg-from bob ^" + w + " back again$")
+	}
+
+	p.admin(t, "room", "set", name, "--disabled", "--force")
+	putOut(alice, "disabled")
+	putOut(bob, "disabled")
+	for _, c := range []*Client{alice, bob} {
+		if _, ok := c.rooms()[name]; ok {
+			t.Errorf("%s still finds the disabled room", c.name)
+		}
+	}
+	p.admin(t, "room", "set", name, "--disabled=false", "--privacy", "secret", "--members-remove", "bob", "--managers-remove", "bob", "--force")
+	if got := alice.rooms()[name]; !slices.Contains(got, "private") {
+		t.Errorf("alice sees the room that is secret now with flags %v", got)
+	}
+	if _, ok := bob.rooms()[name]; ok {
+		t.Error("bob sees the room that is secret now")
+	}
+	alice.Join(name)
+	alice.Do("wait-msg ^" + w + " back again$")
+	p.admin(t, "room", "rm", name, "--force")
+	putOut(alice, "removed")
+	alice.Join("Lobby") // the connection has taken no harm
+	alice.Do("wait-user ^sip:alice@contoso.test$")
+	alice.Quit()
+	bob.Quit()
+}
+
+// admin runs a verb of the administrator.
+func (p *pool) admin(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(p.parley, append(args, "--dir", p.dir)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+}
+
+// occupants asks for the room list and returns how many users it shows in a room.
+func (c *Client) occupants(room string) string {
+	c.t.Helper()
+	before := c.mark()
+	c.rooms()
+	for _, f := range c.fields(before, "room") {
+		if f[0] == room {
+			return f[2]
+		}
+	}
+	return "none"
+}
+
 // TestLog: after all that, the chain holds on every node.
 func TestLog(t *testing.T) {
 	p := sandbox(t)

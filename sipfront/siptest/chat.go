@@ -196,9 +196,14 @@ func (c *Client) Command(id string, data *xccos.Data) *xccos.Item {
 	if c.Err() != nil || !c.want(c.InDialog("INFO", textPlain, body), 200) {
 		return nil
 	}
+	return c.ReplyTo(env)
+}
+
+// ReplyTo waits for the reply to the command of an envelope.
+func (c *Client) ReplyTo(env uint64) *xccos.Item {
 	var it *xccos.Item
 	key := strconv.FormatUint(env, 10)
-	c.wait("reply to "+id, func() bool {
+	c.wait("reply to envelope "+key, func() bool {
 		it = c.replies[key]
 		delete(c.replies, key)
 		return it != nil
@@ -387,6 +392,25 @@ func (c *Client) ExpectNotice(id, user string) xccos.Item {
 	})
 	return found
 }
+
+// ExpectNoticeOf waits for a notice about a room and takes it.
+func (c *Client) ExpectNoticeOf(id, room string) xccos.Item {
+	var found xccos.Item
+	c.wait("expect "+id+" of "+room, func() bool {
+		for i := range c.notices {
+			if c.notices[i].ID == id && bytes.Contains(xccos.AppendServer(nil, 1, c.notices[i]), []byte(`uri="`+room+`"`)) {
+				found = c.notices[i]
+				c.notices = append(c.notices[:i], c.notices[i+1:]...)
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// ExpectInvitation waits for an invitation to a room and takes it.
+func (c *Client) ExpectInvitation(room string) { c.ExpectNoticeOf(xccos.NtcInvite, room) }
 
 // Notices returns the notices received so far and forgets them.
 func (c *Client) Notices() []xccos.Item {

@@ -177,7 +177,7 @@ func TestResp(t *testing.T) {
 	for code, want := range map[chat.Code]int{chat.CodeInvalid: 400, chat.CodeForbidden: 403, chat.CodeNotFound: 404,
 		chat.CodeDisabled: 410, chat.CodeConflict: 409, chat.CodeNotJoined: 412, chat.CodeTooLarge: 413,
 		chat.CodeUnsupported: 501, chat.CodeStaleEpoch: 409, chat.CodeUnavailable: 503, "new": 500} {
-		if got, text := RespFor(code); got != want || !strings.HasPrefix(text, "ERROR_") {
+		if got, text := Resp(&chat.Refusal{Code: code}); got != want || !strings.HasPrefix(text, "ERROR_") {
 			t.Errorf("%s is %d %s, want %d", code, got, text, want)
 		}
 	}

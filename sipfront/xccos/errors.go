@@ -38,6 +38,3 @@ func Resp(r *chat.Refusal) (int, string) {
 	}
 	return 500, "ERROR_SERVER"
 }
-
-// RespFor is Resp of a refusal of which only the code is known.
-func RespFor(code chat.Code) (int, string) { return Resp(&chat.Refusal{Code: code}) }

@@ -109,7 +109,7 @@ type BCQ struct {
 	ReturnNewest bool // return the newest first
 	Last         *Count
 	Date         *DateRange // ignored when MsgID is there
-	MsgID        *MsgID     // start from this message: after it, or before it with NewestFirst
+	MsgID        *MsgID     // start from this message, which is included; with NewestFirst it is the last
 	Text         *TextQuery
 	Authors      []Author
 	Limit        *Count // for each room; nil or too many: the server's limit

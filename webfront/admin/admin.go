@@ -52,6 +52,8 @@ type Pool interface {
 	Scratch() *chat.State
 	// Node is this node now.
 	Node() NodeStatus
+	// Digest is of this node at an offset, once the state gets there; it fails when the state has passed it.
+	Digest(ctx context.Context, at event.Offset) (Digest, error)
 	// Await returns when this node shows the event at an offset, or with ctx.
 	Await(ctx context.Context, at event.Offset) error
 	// Members are the nodes of the pool as this node knows them.
@@ -70,6 +72,8 @@ type Pool interface {
 // Log is the node's log.
 type Log interface {
 	dump.Source
+	// At returns the last offset whose time is not later than t, 0 when there is none.
+	At(t event.Time) (event.Offset, error)
 	// Verify checks first to last again from disk; damage is of class event.ErrCorrupt.
 	Verify(ctx context.Context, first, last event.Offset, progress func(done, total event.Offset)) error
 }
@@ -140,9 +144,11 @@ type Options struct {
 	NewID       func() string // fresh lower-case GUID
 	// History returns the messages of a room with first <= id <= last, those of every event that State shows included.
 	History func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error)
-	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Peers. nil: nodes
+	// Remote asks another node for its status, once it shows the event at an offset (0: at once); see Nodes. nil: nodes
 	// other than this one have no figures and confirm nothing.
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
+	// Prover proves what feeds delivered; nil: this node has no key to sign with.
+	Prover Prover
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
 	// DigestMD5 keeps the MD5 form of passwords too.
@@ -188,7 +194,7 @@ func (a *API) routes() []route {
 	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
-		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.dataRoutes())
+		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())
 }
 
 // ServeHTTP serves a request.

@@ -31,15 +31,17 @@ func hashOf(token string) string {
 }
 
 type fixture struct {
-	t    *testing.T
-	pool *admintest.Pool
-	api  *admin.API
+	t      *testing.T
+	pool   *admintest.Pool
+	api    *admin.API
+	prover *fakeProver
 }
 
 func newFixture(t *testing.T, change ...func(*admin.Options)) *fixture {
 	t.Helper()
 	p := admintest.New(t, "")
-	o := admin.Options{Pool: p, Log: p.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: p.Now, NewID: p.NewID, History: p.History,
+	prover := new(fakeProver)
+	o := admin.Options{Prover: prover, Pool: p, Log: p.Log, Node: "n1", Logger: slog.New(slog.DiscardHandler), Now: p.Now, NewID: p.NewID, History: p.History,
 		DigestMD5: true, Credentials: []admin.Credential{{Name: "boss", SHA256: hashOf(token)}}}
 	for _, c := range change {
 		c(&o)
@@ -48,7 +50,7 @@ func newFixture(t *testing.T, change ...func(*admin.Options)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{t: t, pool: p, api: api}
+	return &fixture{t: t, pool: p, api: api, prover: prover}
 }
 
 // do sends a request as boss. body is JSON or empty.
@@ -68,9 +70,14 @@ func (f *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	return w
 }
 
-// asDeclared asks that a successful answer has the form that its route declares.
+// asDeclared asks that a successful answer has the form that its route declares, and any other one that of RFC 9457.
 func (f *fixture) asDeclared(r *http.Request, w *httptest.ResponseRecorder) {
 	f.t.Helper()
+	if w.Code >= 400 {
+		if p := problemIn(f.t, w); w.Header().Get("Content-Type") != "application/problem+json" || p.Type == "" || p.Title == "" || p.Status != w.Code || p.Detail == "" || p.Code == "" {
+			f.t.Errorf("%s %s: no problem details: %d %v %s", r.Method, r.URL, w.Code, w.Header(), w.Body)
+		}
+	}
 	if w.Code >= 300 || r.URL.Query().Has("what_if") {
 		return
 	}
@@ -162,7 +169,7 @@ func TestRoutesArePrivate(t *testing.T) {
 			r.TLS = state
 			w := httptest.NewRecorder()
 			f.api.ServeHTTP(w, r)
-			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/feeds")
+			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/digest" || rt.Path == "/node/feeds")
 			if (w.Code != 401) != allowed {
 				t.Errorf("%s %s as %s: %d", rt.Method, rt.Path, name, w.Code)
 			}

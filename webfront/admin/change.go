@@ -114,10 +114,11 @@ func (a *API) foresee(w http.ResponseWriter, reqs ...chat.Request) error {
 
 // confirmed waits until every other node that lives shows the event at an offset, so that a right that was taken away is
 // gone everywhere when the administrator reads that it is. A node that does not answer cannot hold him up: after a.confirm
-// the answer goes out with its name in a header. The change itself is committed, and such a node will follow.
-func (a *API) confirmed(ctx context.Context, w http.ResponseWriter, at event.Offset) {
+// the answer goes out with its name in a header, which is returned too: a stream has sent its headers long ago. The change
+// itself is committed, and such a node will follow.
+func (a *API) confirmed(ctx context.Context, w http.ResponseWriter, at event.Offset) (unconfirmed string) {
 	if at == 0 {
-		return
+		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.confirm)
 	defer cancel()
@@ -148,8 +149,10 @@ func (a *API) confirmed(ctx context.Context, w http.ResponseWriter, at event.Off
 	wg.Wait()
 	missing = slices.DeleteFunc(missing, func(s string) bool { return s == "" })
 	if len(missing) > 0 {
-		w.Header().Set(UnconfirmedHeader, strings.Join(missing, ", "))
+		unconfirmed = strings.Join(missing, ", ")
+		w.Header().Set(UnconfirmedHeader, unconfirmed)
 	}
+	return unconfirmed
 }
 
 // nothing is a command that does nothing by itself, for asking whether a command identity is known.

@@ -1,11 +1,15 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"parley/log/event"
@@ -62,55 +66,61 @@ func (a *API) exportData(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) importData(w http.ResponseWriter, r *http.Request) error {
-	file, err := spool(r.Body)
+	file, sum, err := spool(r.Body)
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // it has no name any more
-	o, err := a.origin(r, nil)
+	o, err := a.origin(r, sum)
 	if err != nil {
 		return err
 	}
 	out := newStream(w)
-	next := time.Now().Add(progressEvery)
 	target := archive.Target{State: a.Pool.State, Scratch: a.Pool.Scratch, Origin: o, History: a.History, Now: a.Now, NewID: a.NewID,
 		Submit: func(ctx context.Context, n int, c chat.Command) (chat.Outcome, error) {
 			return a.Pool.Submit(ctx, chat.Request{Origin: part(o, n), Command: c})
 		}}
-	res, err := archive.Import(r.Context(), file, target, asksWhatIf(r), func(pass string, rows int) {
-		if now := time.Now(); now.After(next) {
-			next = now.Add(progressEvery)
-			_ = out.object(ImportProgress{pass, rows}) // a client that left ends the request's context
-		}
-	})
+	res, err := archive.Import(r.Context(), file, target, asksWhatIf(r), out.progress())
 	if err != nil {
 		return out.end(err)
 	}
 	if !res.DryRun {
-		a.confirmed(r.Context(), w, res.Offset)
+		res.Unconfirmed = a.confirmed(r.Context(), w, res.Offset)
 	}
 	return out.object(res)
 }
 
-// spool puts a body into a file without a name, so that it can be read twice and is gone with the process.
-func spool(body io.Reader) (*os.File, error) {
+// progress returns what writes a line now and then about how far an import has got.
+func (s *stream) progress() func(pass string, rows int) {
+	next := time.Now().Add(progressEvery)
+	return func(pass string, rows int) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(progressEvery)
+			_ = s.object(ImportProgress{pass, rows}) // a client that left ends the request's context
+		}
+	}
+}
+
+// spool puts a body into a file without a name, so that it can be read twice and is gone with the process. It returns
+// the hash too: the same key with another archive is another import.
+func spool(body io.Reader) (*os.File, []byte, error) {
 	f, err := os.CreateTemp("", "parley-import-*")
 	if err != nil {
-		return nil, fmt.Errorf("keep the archive while it is checked: %w", err)
+		return nil, nil, fmt.Errorf("keep the archive while it is checked: %w", err)
 	}
-	if err := os.Remove(f.Name()); err != nil {
+	sum := sha256.New()
+	err = os.Remove(f.Name())
+	if err == nil {
+		_, err = io.Copy(io.MultiWriter(f, sum), body)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
 		f.Close() //nolint:errcheck // the first error counts
-		return nil, fmt.Errorf("keep the archive while it is checked: %w", err)
+		return nil, nil, fmt.Errorf("keep the archive while it is checked: %w", err)
 	}
-	if _, err := io.Copy(f, body); err != nil {
-		f.Close() //nolint:errcheck // the first error counts
-		return nil, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close() //nolint:errcheck // the first error counts
-		return nil, err
-	}
-	return f, nil
+	return f, sum.Sum(nil), nil
 }
 
 // maxImport bounds the body of an import of the directory, in bytes: 200,000 accounts fit.
@@ -136,6 +146,7 @@ type ImportRow struct {
 	Password    *string   `json:"password,omitempty"`
 	Members     *[]string `json:"members,omitempty" doc:"of a group: exactly these"`
 	MemberOf    []string  `json:"member_of,omitempty" doc:"groups that it is put into; it leaves none"`
+	Lenient     bool      `json:"lenient,omitempty" doc:"members that are not in the directory are left out"`
 }
 
 // ImportDirectory is the body of POST /directory/import.
@@ -149,16 +160,18 @@ type DirectoryImported struct {
 	Changed int          `json:"changed" doc:"events that were written, or would be"`
 	Offset  event.Offset `json:"offset" doc:"of the last event; 0: none"`
 	WhatIf  bool         `json:"what_if"`
+	// Header UnconfirmedHeader, for an answer that had begun already.
+	Unconfirmed string `json:"unconfirmed,omitempty" doc:"nodes that do not show it yet, and why"`
 }
 
 func (a *API) directoryRoutes() []route {
-	return []route{{method: "POST", path: "/directory/import", right: roles.UserChange, in: ImportDirectory{}, out: DirectoryImported{}, params: []param{whatIf}, maxBody: maxImport,
-		summary: "Make, change and remove accounts, groups and units, all of them or none; a problem has every bad row", handle: a.importDirectory}}
+	return []route{{method: "POST", path: "/directory/import", right: roles.UserChange, in: ImportDirectory{}, out: DirectoryImported{}, lines: true, params: []param{whatIf}, maxBody: maxImport,
+		summary: "Make, change and remove accounts, groups and units, all of them or none; lines of progress, then the result or a problem with every bad row", handle: a.importDirectory}}
 }
 
 // row makes the row of the rules.
 func (a *API) row(s *chat.State, r *ImportRow) (chat.ImportRow, error) {
-	out := chat.ImportRow{Line: r.Line, Kind: chat.ImportKind(objects.Lower(r.Kind)), Remove: r.Remove, Address: r.Address, ID: objects.Lower(r.ID), MemberOf: r.MemberOf}
+	out := chat.ImportRow{Line: r.Line, Kind: chat.ImportKind(objects.Lower(r.Kind)), Remove: r.Remove, Address: r.Address, ID: objects.Lower(r.ID), MemberOf: r.MemberOf, Lenient: r.Lenient}
 	for _, f := range []struct {
 		from *string
 		to   *string
@@ -198,49 +211,72 @@ func (a *API) importDirectory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	out := newStream(w)
+	res, err := a.importRows(r, o, c.Rows, out.progress())
+	if err != nil {
+		return out.end(err)
+	}
+	res.Unconfirmed = a.confirmed(r.Context(), w, res.Offset)
+	return out.object(res)
+}
+
+// importRows checks all rows on a copy of the state, and then commits them.
+func (a *API) importRows(r *http.Request, o chat.Origin, in []ImportRow, progress func(pass string, rows int)) (DirectoryImported, error) {
+	out := DirectoryImported{Rows: len(in), WhatIf: asksWhatIf(r)}
 	s := a.Pool.State()
-	rows := make([]chat.ImportRow, 0, len(c.Rows))
+	rows := make([]chat.ImportRow, 0, len(in))
 	var bad []chat.RowFault
-	for i := range c.Rows {
-		row, err := a.row(s, &c.Rows[i])
+	for i := range in {
+		row, err := a.row(s, &in[i])
 		if err != nil {
-			bad = append(bad, chat.RowFault{Line: c.Rows[i].Line, Text: err.Error()})
+			bad = append(bad, chat.RowFault{Line: in[i].Line, Text: err.Error()})
+		} else {
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
+		progress("read", i)
 	}
 	if len(bad) > 0 {
-		f := chat.Refuse(chat.CodeInvalid, "%d of %d rows are bad, nothing was changed; line %d: %s", len(bad), len(rows), bad[0].Line, bad[0].Text)
+		var more *chat.Refusal
+		if errors.As(s.CheckImport(rows), &more) { // so that all bad rows are told at once
+			bad = append(bad, more.Rows...)
+			slices.SortStableFunc(bad, func(x, y chat.RowFault) int { return cmp.Compare(x.Line, y.Line) })
+		}
+		f := chat.Refuse(chat.CodeInvalid, "%d of %d rows are bad, nothing was changed; line %d: %s", len(bad), len(in), bad[0].Line, bad[0].Text)
 		f.Rows = bad
-		return f
+		return out, f
 	}
-	out := DirectoryImported{Rows: len(rows), WhatIf: asksWhatIf(r)}
 	if err := s.CheckImport(rows); err != nil {
-		return err
+		return out, err
 	}
 	steps := archive.Directory(rows)
 	scratch := a.Pool.Scratch()
+	done := 0
 	for _, step := range steps {
 		n, err := archive.Try(scratch, o, step, a.Now(), a.NewID)
 		if err != nil {
-			return err
+			return out, err
 		}
 		out.Changed += n
+		done += len(step.Rows)
+		progress("check", done)
 	}
 	if out.WhatIf {
-		return writeJSON(w, http.StatusOK, out)
+		return out, nil
 	}
+	done = 0
 	for i, step := range steps {
 		res, err := a.Pool.Submit(r.Context(), chat.Request{Origin: part(o, i), Command: step})
 		if err != nil {
 			if i > 0 {
 				f := *chat.AsRefusal(err)
 				f.Text = fmt.Sprintf("part %d of %d failed after the others were done; the import can be repeated: %s", i+1, len(steps), f.Text)
-				return &f
+				return out, &f
 			}
-			return err
+			return out, err
 		}
-		out.Offset = res.Offset
+		out.Offset = max(out.Offset, res.Offset)
+		done += len(step.Rows)
+		progress("import", done)
 	}
-	a.confirmed(r.Context(), w, out.Offset)
-	return writeJSON(w, http.StatusOK, out)
+	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
 	"parley/webfront/dump"
+	"parley/webfront/replay"
 )
 
 // writeWithin is how long a reader of a stream may stand still before he is given up.
@@ -111,6 +112,10 @@ func (a *API) logRoutes() []route {
 			summary: "Events, one JSON object per line; a last line {problem} says that the rest could not be read",
 			params: []param{from, to, {Name: "room", Doc: "ma-chan URI, GUID or any name that the room ever had"}, {Name: "user", Doc: "who acted"},
 				{Name: "kind", Many: true, Doc: "any of these"}, {Name: "follow", Kind: "boolean", Doc: "go on at the head, until the client leaves; without from only what is new"}}},
+		{method: "GET", path: "/log/state", right: roles.LogRead, recorded: true, lines: true, handle: a.logState,
+			summary: "What the pool was at a moment: after lines of progress {done, total}, the pool, then a line for each room; with room only that, with who could see it and what stood on the screen",
+			params: []param{{Name: "at", Doc: "offset, or time in RFC 3339"}, {Name: "room", Doc: "ma-chan URI, GUID or the name that it had then"},
+				{Name: "messages", Kind: "integer", Doc: "how many messages of the screen, 0 to 10000; default 25"}}},
 		{method: "GET", path: "/log/verify", right: roles.LogVerify, lines: true, out: VerifyResult{}, params: []param{from, to}, handle: a.logVerify,
 			summary: "Check the log of the node that answers; lines of progress, then the result or a problem"},
 	}
@@ -155,6 +160,42 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 		err = nil // the client left or the node stops: the end of what there is
 	}
 	return s.end(err)
+}
+
+// logState folds the log up to a moment. It costs a read of the log before it, about a second per million events.
+func (a *API) logState(w http.ResponseWriter, r *http.Request) error {
+	v := r.URL.Query()
+	at, err := replay.Moment(a.Log, a.Pool.Node().Committed, v.Get("at"))
+	if errors.Is(err, replay.ErrMoment) {
+		return chat.Refuse(chat.CodeInvalid, "at: %v", err)
+	}
+	if err != nil {
+		return err
+	}
+	screen := replay.DefaultScreen
+	if t := v.Get("messages"); t != "" {
+		if screen, err = strconv.Atoi(t); err != nil || screen < 0 || screen > replay.MaxScreen {
+			return chat.Refuse(chat.CodeInvalid, "messages=%q is not a number from 0 to %d", t, replay.MaxScreen)
+		}
+	}
+	if err := a.record(r); err != nil {
+		return err
+	}
+	s := newStream(w)
+	next := time.Now().Add(progressEvery)
+	state, err := replay.State(r.Context(), a.Log, at, func(done, total event.Offset) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(progressEvery)
+			_ = s.object(VerifyProgress{done, total}) // a client that left ends the request's context
+		}
+	})
+	if err != nil {
+		return s.end(err)
+	}
+	if room := v.Get("room"); room != "" {
+		return s.end(replay.Detail(r.Context(), a.Log, state, room, screen, s.add))
+	}
+	return s.end(replay.Lines(state, s.add))
 }
 
 // VerifyResult is the end of a verification.

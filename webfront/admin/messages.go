@@ -148,7 +148,7 @@ func (a *API) getMessages(w http.ResponseWriter, r *http.Request) error {
 		if n++; n > limit {
 			break
 		}
-		if err := out.add(Message{Room: uri, ID: m.ID, Offset: m.Offset, At: m.At.String(), By: m.By, Alert: m.Alert, Body: m.Text, Erased: m.Erased}); err != nil {
+		if err := out.add(Message{Room: uri, ID: m.ID, Offset: m.Offset, At: m.At.String(), By: m.By, Alert: m.Alert, Title: m.Title, Body: m.Text, Erased: m.Erased}); err != nil {
 			return nil // the client left
 		}
 	}

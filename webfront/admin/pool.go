@@ -2,15 +2,11 @@ package admin
 
 import (
 	"context"
-	"crypto/tls"
 	_ "embed" // the description of the API
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -30,6 +26,9 @@ func (a *API) poolRoutes() []route {
 		{method: "GET", path: "/node", right: roles.PoolRead, nodes: true, out: NodeStatus{}, handle: a.getNode,
 			summary: "Status of the node that answers; other nodes of the pool may ask with their certificate",
 			params:  []param{{Name: "applied", Kind: "integer", Doc: "answer once the node shows the event at this offset, or after 10 s"}}},
+		{method: "GET", path: "/node/digest", right: roles.PoolRead, nodes: true, out: Digest{}, handle: a.getDigest,
+			summary: "Chain and hash of the state at an offset, of the node that answers: the same on every node",
+			params:  []param{{Name: "at", Kind: "integer", Doc: "offset; the answer waits up to 10 s for it, and is 409 when the state has passed it"}}},
 		{method: "GET", path: "/pool", right: roles.PoolRead, summary: "Domain, address, site and leader of the pool", out: PoolInfo{}, params: []param{poolParam}, handle: a.getPool},
 		{method: "PATCH", path: "/pool", right: roles.PoolChange, summary: "Say which site the pool belongs to", in: PoolChange{}, out: PoolInfo{}, params: []param{whatIf}, handle: a.setPool},
 		{method: "GET", path: "/status", right: roles.PoolRead, summary: "Status of every node; one that does not answer within 2 s is down", out: []NodeStatus{}, handle: a.getStatus},
@@ -233,40 +232,6 @@ func (a *API) getStatus(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return writeJSON(w, http.StatusOK, out)
-}
-
-// Peers returns an Options.Remote that asks the API of other nodes. client returns the TLS configuration for calling
-// a node, with this node's certificate. Connections are kept: a change asks every node.
-func Peers(client func(node string) *tls.Config) func(context.Context, Member, event.Offset) (NodeStatus, error) {
-	var mu sync.Mutex
-	clients := map[event.NodeID]*http.Client{}
-	of := func(id event.NodeID) *http.Client {
-		mu.Lock()
-		defer mu.Unlock()
-		if clients[id] == nil {
-			clients[id] = &http.Client{Transport: &http.Transport{TLSClientConfig: client(string(id)), MaxIdleConns: 4, IdleConnTimeout: time.Minute}}
-		}
-		return clients[id]
-	}
-	return func(ctx context.Context, m Member, at event.Offset) (st NodeStatus, err error) {
-		u := url.URL{Scheme: "https", Host: m.HTTPS, Path: Prefix + "/node"}
-		if at > 0 {
-			u.RawQuery = url.Values{"applied": {strconv.FormatUint(uint64(at), 10)}}.Encode()
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-		if err != nil {
-			return st, err
-		}
-		resp, err := of(m.ID).Do(req)
-		if err != nil {
-			return st, err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return st, fmt.Errorf("node %s answers %s", m.ID, resp.Status)
-		}
-		return st, json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<16)).Decode(&st)
-	}
 }
 
 // AddMember is the body of POST /members.

@@ -44,7 +44,7 @@ func TestRemoteStatus(t *testing.T) {
 	f := newFixture(t)
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.TLS.VerifiedChains = append(r.TLS.VerifiedChains, r.TLS.PeerCertificates) // as a listener of the pool would
-		if r.URL.Path != admin.Prefix+"/node" {
+		if r.URL.Path != admin.Prefix+"/node" && r.URL.Path != admin.Prefix+"/node/digest" {
 			t.Errorf("asked for %s", r.URL)
 		}
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -52,16 +52,25 @@ func TestRemoteStatus(t *testing.T) {
 	}))
 	defer srv.Close()
 	asked := ""
-	remote := admin.Peers(func(node string) *tls.Config {
+	nodes := admin.NewNodes(func(node string) *tls.Config {
 		asked = node
 		return srv.Client().Transport.(*http.Transport).TLSClientConfig
 	})
-	st, err := remote(t.Context(), admin.Member{ID: "n9", HTTPS: strings.TrimPrefix(srv.URL, "https://")}, 0)
+	n9 := admin.Member{ID: "n9", HTTPS: strings.TrimPrefix(srv.URL, "https://")}
+	st, err := nodes.Status(t.Context(), n9, 0)
 	if err != nil || st.Applied != 2 || asked != "n9" {
 		t.Errorf("%+v, %v, asked %s", st, err, asked)
 	}
+	head := f.pool.State().Offset()
+	d, err := nodes.Digest(t.Context(), n9, head)
+	if err != nil || d.Offset != head || d.Chain != f.pool.State().Chain().String() || len(d.State) != 64 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := nodes.Digest(t.Context(), n9, head-1); err == nil {
+		t.Errorf("it has passed that offset: %+v", d)
+	}
 	srv.Close()
-	if _, err := remote(t.Context(), admin.Member{ID: "n9", HTTPS: strings.TrimPrefix(srv.URL, "https://")}, 0); err == nil {
+	if _, err := nodes.Status(t.Context(), n9, 0); err == nil {
 		t.Error("a node that is gone has a status")
 	}
 }

@@ -177,10 +177,13 @@ func TestTokenOnce(t *testing.T) {
 func TestReadsAreRecorded(t *testing.T) {
 	f := newFixture(t, replays)
 	f.talk()
+	f.prover.feed(f)
 	token := f.issue("ann", "auditor")
 	want[admin.Feed](f, 200, "PUT", "/feeds/j", `{"adapter":"jsonl","options":{"dir":"/a"}}`)
 	path := map[string]string{"GET /log/events": "/log/events?kind=posted", "GET /rooms/{room}/messages": "/rooms/Lobby/messages?filter=one",
-		"GET /data/export": "/data/export?level=user", "GET /feeds/{feed}/replay": "/feeds/j/replay?from=2"}
+		"GET /data/export":        "/data/export?level=user",
+		"GET /feeds/{feed}/proof": "/feeds/archive/proof?from=1", "GET /log/records": "/log/records?to=3", "GET /log/state": "/log/state?at=9",
+		"GET /feeds/{feed}/replay": "/feeds/j/replay?from=2"}
 	for _, rt := range admin.Routes(f.api) {
 		name := rt.Method + " " + rt.Path
 		p, listed := path[name]

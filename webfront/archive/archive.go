@@ -83,6 +83,9 @@ const (
 var order = []string{RowHeader, RowUnit, RowUser, RowGroup, RowPolicy, RowGrant, RowConfiguration, RowCompliance, RowEndpoint, RowAddIn,
 	RowCategory, RowRoom, RowMessage, RowEnd}
 
+// Kinds returns the kinds of rows between the first and the last row, in their order.
+func Kinds() []string { return slices.Clone(order[1 : len(order)-1]) }
+
 // has says which rows a level has.
 var has = map[Level][]string{
 	All:           order[1 : len(order)-1],
@@ -323,7 +326,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, damaged(1, "it is not an archive of a pool: no header of format %q", Format)
 	}
 	if a.Header.Version != Version {
-		return nil, fmt.Errorf("the archive has version %d of the format, this program reads version %d", a.Header.Version, Version)
+		return nil, chat.Refuse(chat.CodeInvalid, "the archive has version %d of the format, this program reads version %d", a.Header.Version, Version)
 	}
 	a.sum.Write(b)
 	a.sum.Write([]byte{'\n'})

@@ -85,7 +85,7 @@ func (e *exporter) rows(ctx context.Context, kind string) (err error) {
 	case RowGroup:
 		for g := range d.Groups() {
 			i := g.Info
-			if !put(Group{RowGroup, g.ID, i.Name, i.Description, i.Email, i.Unit, never(slices.Collect(d.Members(event.GroupPrincipal(g.ID))))}) {
+			if !put(Group{RowGroup, g.ID, i.Name, i.Description, i.Email, i.Unit, ordered(slices.Collect(d.Members(event.GroupPrincipal(g.ID))))}) {
 				break
 			}
 		}
@@ -132,7 +132,7 @@ func (e *exporter) rows(ctx context.Context, kind string) (err error) {
 	case RowCategory:
 		for c := range s.Categories() {
 			i := c.Info
-			if e.covers(c.ID) && !put(Category{RowCategory, c.ID, i.Name, i.Description, never(i.Allowed), never(i.Denied), never(i.Creators),
+			if e.covers(c.ID) && !put(Category{RowCategory, c.ID, i.Name, i.Description, ordered(i.Allowed), ordered(i.Denied), ordered(i.Creators),
 				i.Invitations, i.FileUpload, i.ChatHistory}) {
 				break
 			}
@@ -156,12 +156,11 @@ func (e *exporter) rows(ctx context.Context, kind string) (err error) {
 	return err
 }
 
-// never makes an absent list an empty one.
-func never(ps []event.Principal) []event.Principal {
-	if ps == nil {
-		return []event.Principal{}
-	}
-	return ps
+// ordered returns a list in order, never nil: what an import makes of it is exported in the same bytes.
+func ordered(ps []event.Principal) []event.Principal {
+	out := append([]event.Principal{}, ps...)
+	slices.Sort(out)
+	return out
 }
 
 func (e *exporter) covers(c event.CategoryID) bool {
@@ -236,7 +235,12 @@ func (e *exporter) content(ctx context.Context, r chat.Room) error {
 
 // message makes the row of a message.
 func message(room event.RoomID, m history.Message) Message {
-	return Message{Row: RowMessage, Room: room, MessageID: m.ID, Author: m.By, PostedAt: m.At.String(), Alert: m.Alert, Text: m.Text, RTF: m.RTF}
+	out := Message{Row: RowMessage, Room: room, MessageID: m.ID, Author: m.By, PostedAt: m.At.String(), Alert: m.Alert, Story: m.Story,
+		Title: m.Title, Text: m.Text, RTF: m.RTF}
+	for _, l := range m.Links {
+		out.Links = append(out.Links, Link{Kind: l.Kind, URI: l.URI, Name: l.Name, Size: l.Size})
+	}
+	return out
 }
 
 // sorted returns the keys of a map in order.

@@ -1,10 +1,12 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"parley/log/event"
@@ -35,6 +37,8 @@ type Result struct {
 	Source  string         `json:"source" doc:"domain of the pool that was exported"`
 	AsOf    event.Offset   `json:"as_of" doc:"offset of its log at that time"`
 	Skipped int            `json:"skipped" doc:"messages that are there already, or were removed here"`
+
+	Unconfirmed string `json:"unconfirmed,omitempty" doc:"nodes that do not show it yet, and why"`
 }
 
 // maxBad bounds how many bad rows are told.
@@ -144,6 +148,7 @@ func refuse(err error) error {
 
 // refusal names all bad rows.
 func (p *pass) refusal() error {
+	slices.SortStableFunc(p.bad, func(x, y chat.RowFault) int { return cmp.Compare(x.Line, y.Line) })
 	f := *p.first
 	f.Text = fmt.Sprintf("%d of %d rows are bad, nothing was changed; line %d: %s", len(p.bad), p.res.Rows, p.bad[0].Line, p.bad[0].Text)
 	f.Rows = p.bad[:min(len(p.bad), maxBad)]

@@ -114,17 +114,39 @@ func (d *directoryRows) flush(ctx context.Context, p *pass) error {
 			members[i].Members[j] = string(p.ids.principal(event.Principal(m)))
 		}
 	}
-	if p.dry && len(members) > 0 { // as a whole, so that all bad rows are found at once
-		if err := p.state.CheckImport(members); err != nil {
-			return p.fault(members[0].Line, err)
-		}
-	}
 	for _, part := range [][]chat.ImportRow{rows, members} {
 		for _, c := range chunks(part) {
-			if err := p.give(ctx, c.Rows[0].Line, c); err != nil {
+			if err := p.directory(ctx, c); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// directory gives rows of the directory. In a check bad ones are left out and the others tried again: the rows after them
+// are not bad because of those.
+func (p *pass) directory(ctx context.Context, c *chat.ImportDirectory) error {
+	if p.state == nil {
+		return p.give(ctx, c.Rows[0].Line, c)
+	}
+	for len(c.Rows) > 0 {
+		err := p.fold(c)
+		if err == nil {
+			return nil
+		}
+		if err := p.fault(c.Rows[0].Line, err); err != nil {
+			return err
+		}
+		bad := map[uint32]bool{}
+		for _, r := range chat.AsRefusal(err).Rows {
+			bad[r.Line] = true
+		}
+		good := slices.DeleteFunc(slices.Clone(c.Rows), func(r chat.ImportRow) bool { return bad[r.Line] })
+		if len(good) == len(c.Rows) {
+			return nil // it is not about single rows
+		}
+		c = &chat.ImportDirectory{Rows: good}
 	}
 	return nil
 }
@@ -141,9 +163,9 @@ func chunks(rows []chat.ImportRow) (out []*chat.ImportDirectory) {
 
 // Directory parts the rows of an import of any size and order into commands, so that none speaks of what only a later one
 // makes: units from the top down, then what is in them, then who is in which group, and at last what goes.
-func Directory(rows []chat.ImportRow) (out []chat.Command) {
+func Directory(rows []chat.ImportRow) (out []*chat.ImportDirectory) {
 	if len(rows) <= chunkRows {
-		return []chat.Command{&chat.ImportDirectory{Rows: rows}}
+		return []*chat.ImportDirectory{{Rows: rows}}
 	}
 	var units, entries, members, gone []chat.ImportRow
 	for _, r := range rows {
@@ -162,9 +184,7 @@ func Directory(rows []chat.ImportRow) (out []chat.Command) {
 	}
 	slices.SortStableFunc(units, func(x, y chat.ImportRow) int { return strings.Count(x.Unit, "=") - strings.Count(y.Unit, "=") })
 	for _, part := range [][]chat.ImportRow{units, entries, members, gone} {
-		for _, c := range chunks(part) {
-			out = append(out, c)
-		}
+		out = append(out, chunks(part)...)
 	}
 	return out
 }

@@ -331,3 +331,6 @@ func (c *RoomChange) access(s *chat.State, id event.RoomID) ([]event.Access, err
 	slices.SortFunc(out, func(x, y event.Access) int { return strings.Compare(string(x.Principal), string(y.Principal)) })
 	return out, nil
 }
+
+// ShowRoom returns a room as the API shows it.
+func ShowRoom(s *chat.State, r chat.Room) Room { return showRoom(View{State: s}, r) }

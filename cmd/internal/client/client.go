@@ -120,6 +120,7 @@ func newHTTP(roots *x509.CertPool, answer time.Duration) *http.Client {
 			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:   dialTimeout,
 			ResponseHeaderTimeout: answer,
+			ExpectContinueTimeout: answer, // an upload that nobody may make is refused before it is sent
 		},
 		// A node that does not lead sends a change of membership to the leader. Its address comes from a node that
 		// showed a certificate that we believe, and so must the leader.
@@ -181,6 +182,11 @@ type Request struct {
 	Body   any    // JSON; nil: none
 	Slow   bool   // it may take minutes
 	Key    string // makes a change the same change on every node that it is tried on
+
+	// Upload opens the body of a request that is too large for memory, once for each node that it is tried on.
+	Upload func() (io.ReadCloser, error)
+	// Unconfirmed is told which nodes had not shown a change when it was answered, and why, if set.
+	Unconfirmed func(nodes string)
 }
 
 // Do sends the request to the first node that can answer it, and decodes the answer into out. A node that does not
@@ -290,9 +296,21 @@ func (c *Client) send(ctx context.Context, h *http.Client, base string, r Reques
 	if len(r.Query) > 0 {
 		u += "?" + r.Query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, u, bytes.NewReader(body))
+	var content io.Reader = bytes.NewReader(body)
+	if r.Upload != nil {
+		file, err := r.Upload()
+		if err != nil {
+			return nil, err
+		}
+		content = file // the transport closes it
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, u, content)
 	if err != nil {
 		return nil, err
+	}
+	if r.Upload != nil {
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		req.Header.Set("Expect", "100-continue")
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != nil {
@@ -306,6 +324,9 @@ func (c *Client) send(ctx context.Context, h *http.Client, base string, r Reques
 		return nil, classify(base, err)
 	}
 	if resp.StatusCode < 300 {
+		if nodes := resp.Header.Get(admin.UnconfirmedHeader); nodes != "" && r.Unconfirmed != nil {
+			r.Unconfirmed(nodes)
+		}
 		return resp, nil
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read

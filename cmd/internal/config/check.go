@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"parley/cmd/internal/pki"
 	"parley/log/event"
 )
 
@@ -45,6 +46,13 @@ func (c *Config) Check(now time.Time) error {
 	c.checkSIP(k)
 	c.checkAdmin(k)
 	c.checkFeeds(k)
+	c.checkSigningKey(k)
+	if s := c.Scrub; s.Every != 0 && s.Every < time.Minute {
+		k.add("scrub.every", "%v is out of range; use 1m or more, or 0 for never", s.Every)
+	}
+	if s := c.Scrub; s.CompareEvery != 0 && s.CompareEvery < time.Second {
+		k.add("scrub.compare_every", "%v is out of range; use 1s or more, or 0 for never", s.CompareEvery)
+	}
 	c.checkPrograms(k)
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)
@@ -293,6 +301,15 @@ func (c *Config) checkFeeds(k *checker) {
 		if f.Every < time.Second || f.Every > 30*24*time.Hour {
 			k.add(key+".every", "%v is out of range; use 1s to 720h", f.Every)
 		}
+	}
+}
+
+func (c *Config) checkSigningKey(k *checker) {
+	if c.SigningKey == "" {
+		return
+	}
+	if _, err := pki.LoadSigner(c.SigningKey); err != nil {
+		k.add("signing_key", "%v", err)
 	}
 }
 

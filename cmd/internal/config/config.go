@@ -37,6 +37,12 @@ type Config struct {
 	SIP SIP `koanf:"sip"`
 	// Who may use the admin API.
 	Admin Admin `koanf:"admin"`
+	// What looks for damage in the background.
+	Scrub Scrub `koanf:"scrub"`
+	// File with the key that signs checkpoints of the log, so that files of a feed can be proven to an auditor. The
+	// same on every node; `parley pool init` makes it, and the auditor gets the public half, pool.vkey. Readable by the
+	// server's user only. Empty: this node proves nothing.
+	SigningKey string `koanf:"signing_key"`
 	// Compliance feeds. Every node has the same list: any of them may own a feed.
 	Feeds []Feed `koanf:"feeds"`
 	// Programs that feeds with the adapter "external" may run. Every node has the same list.
@@ -133,6 +139,16 @@ type Credential struct {
 	SHA256File string `koanf:"sha256_file"`
 }
 
+// Scrub says how often damage is looked for. 0 switches a check off.
+type Scrub struct {
+	// How long one pass over the log takes: every event is read again from disk and verified within this time. Damage
+	// ends the node. At least 1 minute.
+	Every time.Duration `koanf:"every"`
+	// How often the state of this node is compared with that of the others at the same event. A node that differs from the
+	// majority ends, and does not start again until somebody has looked. At least 1 second.
+	CompareEvery time.Duration `koanf:"compare_every"`
+}
+
 // Program is a command line that a feed names.
 type Program struct {
 	// Name that the feed's option program has: 1 to 63 lower-case letters, digits and "-".
@@ -170,6 +186,7 @@ func Default() Config {
 
 			ReplaceVoterAfter: 30 * time.Second,
 		},
+		Scrub: Scrub{Every: 24 * time.Hour, CompareEvery: 10 * time.Minute},
 		SIP: SIP{
 			DigestMD5:               true,
 			MaxConnections:          30_000,

@@ -131,7 +131,7 @@ func (c *Config) resolve(dir string) error {
 	if err != nil {
 		return fmt.Errorf("resolve %s: %w", dir, err)
 	}
-	paths := []*string{&c.Data, &c.TLS.CA, &c.TLS.Cert, &c.TLS.Key}
+	paths := []*string{&c.Data, &c.TLS.CA, &c.TLS.Cert, &c.TLS.Key, &c.SigningKey}
 	for i := range c.Feeds {
 		paths = append(paths, &c.Feeds[i].Dir)
 	}

@@ -1,6 +1,7 @@
 package dirimport
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func header(head []string) ([]string, error) {
 }
 
 func (in *reading) csvRow(columns, record []string, line uint32) (chat.ImportRow, error) {
-	row := chat.ImportRow{Line: line, Kind: bulk.KindUser, Lenient: in.o.Lenient}
+	row := chat.ImportRow{Line: line, Kind: cmp.Or(in.o.Kind, bulk.KindUser), Lenient: in.o.Lenient}
 	password := ""
 	for i, value := range record {
 		value = strings.Clone(strings.TrimSpace(value)) // the reader keeps its memory, and a row must not keep the record

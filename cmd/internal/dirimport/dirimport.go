@@ -52,6 +52,8 @@ type Options struct {
 	// AddressFrom are the attributes of LDIF that an account's SIP address is taken from, the first one that is there;
 	// empty means DefaultAddress.
 	AddressFrom []string
+	// Kind is what rows of CSV are that do not say; empty means accounts.
+	Kind bulk.Kind
 	// Lenient leaves members of groups out that are not in the directory. Other directories have machines in their groups.
 	Lenient bool
 	// Skipped is called for entries of LDIF that are nobody's account, no group and no unit, if set.

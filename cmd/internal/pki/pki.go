@@ -17,7 +17,10 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // Lifetimes. A certificate begins an hour early, so that a clock that is a little late still takes it.
@@ -154,6 +157,24 @@ func readPEM(name, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: no %s in PEM form", name, kind)
 	}
 	return block.Bytes, nil
+}
+
+// NewSigningKey makes the key with which a pool signs checkpoints of its log, as a C2SP note key, and its public half.
+func NewSigningKey(domain string) (key, public string, err error) {
+	return note.GenerateKey(rand.Reader, domain+"/parley")
+}
+
+// LoadSigner reads a key that NewSigningKey made.
+func LoadSigner(file string) (note.Signer, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	s, err := note.NewSigner(strings.TrimSpace(string(b)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: not a private note key: %w", file, err)
+	}
+	return s, nil
 }
 
 // NewToken makes an admin token of 256 random bits and the hash that stands for it in configurations.

@@ -2,9 +2,10 @@
 //
 //	DIR/ca.pem, ca.key          the pool's authority
 //	DIR/admin.token             credential of the administrator
+//	DIR/pool.key, pool.vkey     key that signs checkpoints of the log, and its public half, which auditors get
 //	DIR/n1/parley.yaml          configuration of node n1; paths in it are relative, so DIR can be moved and DIR/n1
 //	DIR/n1/ca.pem, cert.pem,    can be copied to another machine
-//	       key.pem
+//	       key.pem, pool.key
 //	DIR/n1/data                 data of node n1, made by the node
 //	DIR/n5/removed              node n5 has left the pool
 //	DIR/compliance              files of the demo feed
@@ -34,6 +35,8 @@ const (
 	caKeyFile  = "ca.key"
 	TokenFile  = "admin.token"
 	ConfigFile = "parley.yaml"
+	signFile   = "pool.key"
+	VerifyFile = "pool.vkey"
 	markerFile = "removed"
 	// AdminName is the administrator that Init makes.
 	AdminName = "admin"
@@ -117,7 +120,12 @@ func Init(dir string, o Options, now time.Time) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{caKeyFile, 0o600, caKey}, {TokenFile, 0o600, []byte(token + "\n")}}
+	sign, verify, err := pki.NewSigningKey(o.Domain)
+	if err != nil {
+		return nil, err
+	}
+	files := []file{{caKeyFile, 0o600, caKey}, {TokenFile, 0o600, []byte(token + "\n")},
+		{signFile, 0o600, []byte(sign + "\n")}, {VerifyFile, 0o644, []byte(verify + "\n")}}
 	for i := 1; i <= o.Nodes; i++ {
 		node := nodeName(i)
 		cert, key, err := ca.Issue(node, []string{o.Domain}, now)
@@ -128,7 +136,8 @@ func Init(dir string, o Options, now time.Time) (*Pool, error) {
 			file{filepath.Join(node, CAFile), 0o644, ca.CertPEM()},
 			file{filepath.Join(node, "cert.pem"), 0o644, cert},
 			file{filepath.Join(node, "key.pem"), 0o600, key},
-			file{filepath.Join(node, ConfigFile), 0o644, nodeConfig(o, i, hash)},
+			file{filepath.Join(node, signFile), 0o600, []byte(sign + "\n")},
+			file{filepath.Join(node, ConfigFile), 0o644, nodeConfig(o, i, hash, true)},
 		)
 	}
 	files = append(files, file{CAFile, 0o644, ca.CertPEM()})
@@ -163,7 +172,8 @@ func refuseStrangers(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() != caKeyFile && e.Name() != TokenFile && !isNode(e.Name()) {
+		ours := []string{caKeyFile, TokenFile, signFile, VerifyFile}
+		if !slices.Contains(ours, e.Name()) && !isNode(e.Name()) {
 			return fmt.Errorf("%s holds other files (%s); name a new or an empty directory", dir, e.Name())
 		}
 		if !isNode(e.Name()) {
@@ -227,6 +237,9 @@ tls:
   ca: ca.pem
   cert: cert.pem
   key: key.pem
+{{- if .Signs}}
+signing_key: pool.key # signs checkpoints of the log; the auditor gets pool.vkey
+{{- end}}
 {{- if .Peers}}
 peers: # read at the first start only
 {{- range .Peers}}
@@ -248,6 +261,7 @@ feeds:
 type configData struct {
 	Options
 	Node, Admin, Hash string
+	Signs             bool
 	Peers             []config.Peer
 	index             int
 }
@@ -261,8 +275,8 @@ func address(o Options, node, service int) string {
 
 // nodeConfig is the configuration of node i. A node that is not one of the first ones lists no peers: it waits to be
 // added.
-func nodeConfig(o Options, i int, hash string) []byte {
-	d := configData{Options: o, Node: nodeName(i), Admin: AdminName, Hash: hash, index: i}
+func nodeConfig(o Options, i int, hash string, signs bool) []byte {
+	d := configData{Options: o, Node: nodeName(i), Admin: AdminName, Hash: hash, Signs: signs, index: i}
 	for p := 1; p <= o.Nodes && i <= o.Nodes; p++ {
 		d.Peers = append(d.Peers, config.Peer{ID: nodeName(p), Addr: address(o, p, portPeer),
 			HTTPS: address(o, p, portHTTPS), Standby: p > Voters(o.Nodes)})
@@ -431,12 +445,20 @@ func (p *Pool) AddNode(id string, now time.Time) (Node, string, error) {
 	if err != nil {
 		return n, "", err
 	}
-	for _, f := range []file{ // the configuration last: it is what makes the directory a node's
+	files := []file{
 		{filepath.Join(id, CAFile), 0o644, ca.CertPEM()},
 		{filepath.Join(id, "cert.pem"), 0o644, cert},
 		{filepath.Join(id, "key.pem"), 0o600, key},
-		{filepath.Join(id, ConfigFile), 0o644, nodeConfig(o, i, hash)},
-	} {
+	}
+	sign, err := os.ReadFile(filepath.Join(p.Dir, signFile))
+	if err == nil {
+		files = append(files, file{filepath.Join(id, signFile), 0o600, sign})
+	} else if !errors.Is(err, fs.ErrNotExist) { // the pool may be older than the key
+		return n, "", err
+	}
+	// The configuration last: it is what makes the directory a node's.
+	files = append(files, file{filepath.Join(id, ConfigFile), 0o644, nodeConfig(o, i, hash, sign != nil)})
+	for _, f := range files {
 		if err := f.write(p.Dir); err != nil {
 			return n, "", err
 		}

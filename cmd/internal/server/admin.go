@@ -33,9 +33,15 @@ func (p adminPool) State() *chat.State { return p.n.rooms.Current() }
 // Scratch returns a copy of it that the caller may fold into.
 func (p adminPool) Scratch() *chat.State { return p.n.rooms.Clone() }
 
-// Await returns when this node shows the event at an offset.
+// Await returns when this node shows the event at an offset, to its chat clients too.
 func (p adminPool) Await(ctx context.Context, at event.Offset) error {
-	return p.n.roomsRun.WaitFor(ctx, at)
+	if err := p.n.roomsRun.WaitFor(ctx, at); err != nil {
+		return err
+	}
+	if f := p.n.front.Load(); f != nil {
+		return f.WaitFor(ctx, at)
+	}
+	return nil
 }
 
 // Node returns this node's own figures.
@@ -50,6 +56,11 @@ func (p adminPool) Node() admin.NodeStatus {
 		s.Sessions++
 	}
 	return s
+}
+
+// Digest returns what this node is compared by.
+func (p adminPool) Digest(ctx context.Context, at event.Offset) (admin.Digest, error) {
+	return p.n.digest(ctx, at)
 }
 
 // Members returns the pool as Raft knows it, with the API addresses that the configuration knows.
@@ -99,6 +110,7 @@ func membership(err error) error {
 func (p adminPool) Projections() []admin.ProjectionStatus {
 	versions := p.n.search.Versions()
 	versions[p.n.rooms.Name()], versions[p.n.history.Name()] = p.n.rooms.Version(), p.n.history.Version()
+	versions[p.n.tree.Name()] = p.n.tree.Version()
 	var out []admin.ProjectionStatus
 	for _, r := range p.n.runners() {
 		s := admin.ProjectionStatus{Projection: r.Name(), Node: p.n.id, Version: versions[r.Name()], State: "running",
@@ -113,23 +125,27 @@ func (p adminPool) Projections() []admin.ProjectionStatus {
 
 // runners are all readers that keep derived data.
 func (n *Node) runners() []*projections.Runner {
-	return append([]*projections.Runner{n.roomsRun, n.historyRun}, n.search.Runners()...)
+	return append([]*projections.Runner{n.roomsRun, n.historyRun, n.treeRun}, n.search.Runners()...)
 }
 
-func (n *Node) adminOptions() admin.Options {
+func (n *Node) adminOptions() (admin.Options, error) {
 	o := admin.Options{Pool: adminPool{n}, Log: n.log, Node: n.id, Logger: n.logger, DigestMD5: n.cfg.SIP.DigestMD5,
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
-		Remote: admin.Peers(n.identity.PeerClient), FeedOps: n.feedOps(),
+		Remote: n.nodes.Status, FeedOps: n.feedOps(),
 		// The history may be a moment behind the state.
 		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
 			return backend{n}.History(ctx, room, first, last)
 		},
 	}
+	var err error
+	if o.Prover, err = n.openProver(); err != nil {
+		return o, err
+	}
 	for _, c := range n.cfg.Admin.Credentials {
 		o.Credentials = append(o.Credentials, admin.Credential{Name: c.Name, SHA256: c.SHA256})
 	}
-	return o
+	return o, nil
 }
 
 // Addresses are what a node really listens on, empty where it does not.

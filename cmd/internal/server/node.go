@@ -4,7 +4,7 @@
 //
 //	      sipfront ─────┐        webfront/admin ─┐
 //	         ▲          ▼ Submit                 ▼ Do
-//	Applied  │        router ──► raftnode.Forward ──► (leader's) serveForwarded
+//	Applied  │        router ──► raftnode.Stream ───► (leader's) submit.Serve
 //	         │          │ local                              │
 //	         │          ▼                                    ▼
 //	         │       sequencer ◄── chat.Decide on scratch state (a clone of state.Rooms)
@@ -46,12 +46,15 @@ import (
 	"parley/projections"
 	"parley/projections/chat"
 	"parley/projections/history"
+	"parley/projections/merkle"
 	"parley/projections/state"
 	"parley/raftnode"
 	"parley/raftnode/router"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
+	"parley/webfront/admin"
 )
 
 // Attribute keys of the log lines of this package.
@@ -71,15 +74,16 @@ type Node struct {
 	views      *projections.Store
 	rooms      *state.Rooms
 	history    *history.History
+	tree       *merkle.Tree
 	search     *search.Search
 	raft       *raftnode.Node
-	seq        *sequencer.Sequencer[chat.Request, chat.Result]
+	seq        *submit.Sequencer
 	seqMetrics *sequencer.Metrics
-	router     *router.Router[chat.Request, chat.Outcome]
+	router     *submit.Router
 	front      atomic.Pointer[sipfront.Front]
 	feeds      *compliance.Feeds
 
-	roomsRun, historyRun *projections.Runner
+	roomsRun, historyRun, treeRun *projections.Runner
 
 	registry     *prometheus.Registry
 	peer         net.Addr
@@ -90,6 +94,7 @@ type Node struct {
 
 	run    context.Context // ends when the node stops
 	cancel context.CancelFunc
+	nodes  *admin.Nodes
 	wg     sync.WaitGroup
 	raftUp chan struct{} // closed once raft and router are set: Raft may call before Open has returned it
 	ready  chan struct{}
@@ -127,9 +132,13 @@ func (n *Node) open() (err error) {
 			return err
 		}
 	}
+	if err := n.checkQuarantine(); err != nil {
+		return err
+	}
 	if n.identity, err = pki.LoadIdentity(n.cfg.TLS.CA, n.cfg.TLS.Cert, n.cfg.TLS.Key); err != nil {
 		return err
 	}
+	n.nodes = admin.NewNodes(n.identity.PeerClient)
 	if n.log, err = log.Open(filepath.Join(n.cfg.Data, "log"), log.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
@@ -140,9 +149,9 @@ func (n *Node) open() (err error) {
 	if err := n.openRaft(); err != nil {
 		return err
 	}
-	n.router = router.New(router.Config[chat.Request, chat.Outcome]{
-		Leader: n.leader, Epoch: n.raft.Term, Local: n.local, Forward: n.forward, Retry: retry, Patience: n.cfg.SIP.LeaderWait,
-	})
+	routes := submit.Routes(n.raft, n.seq)
+	routes.Patience = n.cfg.SIP.LeaderWait
+	n.router = router.New(routes)
 	close(n.raftUp)
 	n.leaderChanged()
 	if err := n.openFeeds(); err != nil {
@@ -155,7 +164,7 @@ func (n *Node) openViews() (err error) {
 	if n.views, err = projections.OpenStore(filepath.Join(n.cfg.Data, "views"), projections.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the views: %w", err)
 	}
-	n.rooms, n.history = state.New(), history.New()
+	n.rooms, n.history, n.tree = state.New(), history.New(), merkle.New()
 	n.rooms.OnApplied(func(run []event.Envelope, before, after *chat.State) {
 		if f := n.front.Load(); f != nil {
 			f.Applied(run, before, after)
@@ -166,6 +175,9 @@ func (n *Node) openViews() (err error) {
 	}
 	if n.historyRun, err = n.views.Run(n.run, n.log, n.history); err != nil {
 		return fmt.Errorf("run the history: %w", err)
+	}
+	if n.treeRun, err = n.views.Run(n.run, n.log, n.tree); err != nil {
+		return fmt.Errorf("run the Merkle tree: %w", err)
 	}
 	if n.search, err = search.New(n.run, filepath.Join(n.cfg.Data, "search"), n.log, search.Options{Logger: n.logger}); err != nil {
 		return fmt.Errorf("open the search indexes: %w", err)
@@ -180,6 +192,7 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
+	n.treeRun.LogIsCurrent() // clients do not need it
 	for _, r := range []*projections.Runner{n.roomsRun, n.historyRun} {
 		r.LogIsCurrent()
 		if err := r.WaitFor(n.run, o); err != nil {
@@ -200,6 +213,7 @@ func (n *Node) start() error {
 		}
 	})
 	n.wg.Go(n.erase)
+	n.scrubbing()
 	close(n.ready)
 	return nil
 }
@@ -291,6 +305,9 @@ func (n *Node) watch() {
 			return
 		case <-n.historyRun.Done():
 			n.failProjection(n.historyRun)
+			return
+		case <-n.treeRun.Done():
+			n.failProjection(n.treeRun)
 			return
 		case <-tick.C:
 			if st, ok := n.rooms.Current().Node(n.id); ok && !st.Alive {

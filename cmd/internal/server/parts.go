@@ -20,8 +20,10 @@ import (
 	"parley/projections/history"
 	"parley/raftnode"
 	"parley/raftnode/sequencer"
+	"parley/raftnode/submit"
 	"parley/search"
 	"parley/sipfront"
+	"parley/sipfront/commands"
 	"parley/webfront/admin"
 	"parley/webfront/ops"
 )
@@ -56,7 +58,7 @@ func (n *Node) openRaft() error {
 		ReplaceAfter:  t.ReplaceVoterAfter,
 		OnLead:        n.lead,
 		OnChange:      n.leaderChanged,
-		Serve:         n.serveForwarded,
+		Serve:         submit.Serve(n.seq),
 		Fatal:         n.fail,
 	})
 	return err
@@ -111,13 +113,73 @@ func (b backend) History(ctx context.Context, room event.RoomID, first, last uin
 	return b.history.Messages(room, first, last)
 }
 
+// HistorySpan waits for the history too.
+func (b backend) HistorySpan(ctx context.Context, room event.RoomID, from, to event.Time) (first, last uint64, err error) {
+	if err := b.historyRun.WaitFor(ctx, b.rooms.Current().Offset()); err != nil {
+		return 0, 0, err
+	}
+	return b.history.Span(room, from, to)
+}
+
 // FindRooms asks the search index.
-func (b backend) FindRooms(ctx context.Context, text string, descriptions bool, visible func(event.RoomID) bool) ([]event.RoomID, error) {
+func (b backend) FindRooms(ctx context.Context, q commands.RoomQuery) ([]event.RoomID, error) {
 	wait, cancel := context.WithTimeout(ctx, indexWait)
 	defer cancel()
 	// A room made a moment ago should be found. An index that is being rebuilt answers with what it has.
 	_ = b.search.WaitForRooms(wait, b.rooms.Current().Offset())
-	return b.search.Rooms(ctx, search.Query{Text: text, Descriptions: descriptions}, visible)
+	return b.search.Rooms(ctx, search.Query{Text: q.Text, Match: matchOf(q.Match), Descriptions: q.Descriptions, Limit: q.Limit}, q.Visible)
+}
+
+// FindMessages asks the search index; it finds what was posted before, unless the index is being rebuilt.
+func (b backend) FindMessages(ctx context.Context, q commands.MessageQuery) (ids []uint64, total uint64, err error) {
+	if !q.Now {
+		wait, cancel := context.WithTimeout(ctx, indexWait)
+		defer cancel()
+		_ = b.search.WaitFor(wait, b.rooms.Current().Offset())
+	}
+	m := search.MessageQuery{Text: q.Query.Text, Match: matchOf(q.Query.Match), Rooms: []event.RoomID{q.Room}, By: q.Query.Authors,
+		From: q.Query.From, Oldest: !q.Newest, Limit: q.Limit}
+	if q.Query.To != 0 {
+		m.To = q.Query.To + 1 // the index leaves the end out
+	}
+	if q.From > 0 { // where that message stands, or would
+		m.After, m.Before, err = b.offsetsAround(q.Room, q.From)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	hits, total, err := b.search.Page(ctx, m, nil)
+	for _, h := range hits {
+		ids = append(ids, h.MessageID)
+	}
+	return ids, total, err
+}
+
+// offsetsAround returns the offset of the last event before message id of a room, and that of the first message after it.
+func (b backend) offsetsAround(room event.RoomID, id uint64) (before, after event.Offset, err error) {
+	m, err := b.history.From(room, id)
+	if err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case m.ID == 0: // nothing from there on
+		return event.Offset(1<<63 - 1), 0, nil
+	case m.ID > id:
+		return m.Offset - 1, m.Offset, nil
+	}
+	next, err := b.history.From(room, id+1)
+	return m.Offset - 1, next.Offset, err
+}
+
+// matchOf is how the index calls a way to match.
+func matchOf(m event.Match) search.Match {
+	switch m {
+	case event.MatchExact:
+		return search.Phrase
+	case event.MatchOr:
+		return search.AnyWord
+	}
+	return search.AllWords
 }
 
 const indexWait = 2 * time.Second
@@ -169,7 +231,7 @@ func (n *Node) openWeb() (err error) {
 		n.registry.MustRegister(cs...)
 	}
 	n.registry.MustRegister(projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
-		return []*projections.Runner{n.roomsRun, n.historyRun}
+		return []*projections.Runner{n.roomsRun, n.historyRun, n.treeRun}
 	}))
 	if n.cfg.Listen.Ops != "" {
 		if n.ops, err = net.Listen("tcp", n.cfg.Listen.Ops); err != nil {
@@ -183,7 +245,11 @@ func (n *Node) openWeb() (err error) {
 			return fmt.Errorf("listen for HTTPS: %w", err)
 		}
 		n.https = ln
-		h, err := admin.New(n.adminOptions())
+		o, err := n.adminOptions()
+		if err != nil {
+			return err
+		}
+		h, err := admin.New(o)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -42,6 +43,15 @@ type Pool struct {
 	state *chat.State
 	now   event.Time
 	ids   int
+}
+
+// Digest is the state's, if it is at the offset.
+func (p *Pool) Digest(_ context.Context, at event.Offset) (admin.Digest, error) {
+	s := p.State()
+	if s.Offset() != at {
+		return admin.Digest{}, fmt.Errorf("it is at %d", s.Offset())
+	}
+	return admin.Digest{Node: "n1", Offset: at, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
 }
 
 // New returns a pool that has formed and whose node n1 has started. Its log is in dir on the real disk, or in memory
@@ -151,6 +161,13 @@ func (p *Pool) NewID() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.newID()
+}
+
+// Advance lets time pass.
+func (p *Pool) Advance(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now += event.Time(d)
 }
 
 // Now returns the pool's time.

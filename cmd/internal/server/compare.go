@@ -1,0 +1,186 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"parley/log/event"
+	"parley/log/scrub"
+	"parley/webfront/admin"
+)
+
+// quarantineFile in the data directory keeps a node that differed from the others from starting.
+const quarantineFile = "quarantine"
+
+// checkQuarantine refuses to start a node that differed.
+func (n *Node) checkQuarantine() error {
+	name := filepath.Join(n.cfg.Data, quarantineFile)
+	why, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("this node is in quarantine: %s. Keep a copy of %s for whoever looks into it; then remove %s and its directories "+
+		"views and search, which are read again from the log", why, n.cfg.Data, name)
+}
+
+// quarantine ends the node and keeps it ended. If we crash before the file is written, the next comparison comes to the
+// same end.
+func (n *Node) quarantine(why error) {
+	if err := os.WriteFile(filepath.Join(n.cfg.Data, quarantineFile), []byte(why.Error()), 0o600); err != nil {
+		why = errors.Join(why, err)
+	}
+	n.fail(fmt.Errorf("quarantine: %w", why))
+}
+
+// digest returns what this node is compared by.
+func (n *Node) digest(ctx context.Context, at event.Offset) (admin.Digest, error) {
+	s, err := n.rooms.Exactly(ctx, at)
+	if err != nil {
+		return admin.Digest{}, err
+	}
+	return admin.Digest{Node: n.id, Offset: at, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
+}
+
+// scrubbing starts what looks for damage.
+func (n *Node) scrubbing() {
+	if every := n.cfg.Scrub.Every; every > 0 {
+		m := scrub.NewMetrics()
+		n.registry.MustRegister(m.Collectors()...)
+		n.wg.Go(func() {
+			if err := scrub.Run(n.run, scrub.Config{Log: n.log, Every: every, Metrics: m, Logger: n.logger}); err != nil {
+				n.fail(err)
+			}
+		})
+	}
+	if every := n.cfg.Scrub.CompareEvery; every > 0 {
+		differs := prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_scrub_nodes_differing",
+			Help: "Nodes whose log or state differed from this node's at the same event, when they were last compared."})
+		compared := prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_scrub_compared_total",
+			Help: "Digests of other nodes that this node's was compared with. If it does not grow, nobody is asked in time."})
+		n.registry.MustRegister(differs, compared)
+		n.wg.Go(func() { n.comparing(every, differs, compared) })
+	}
+}
+
+func (n *Node) comparing(every time.Duration, differs prometheus.Gauge, compared prometheus.Counter) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-n.run.Done():
+			return
+		}
+		mine, others, err := n.digests()
+		if err != nil {
+			n.logger.Debug("nodes were not compared", keyError, err) // busy, or alone: the next time
+			continue
+		}
+		compared.Add(float64(len(others)))
+		v := judge(mine, others)
+		differs.Set(float64(len(v.differ)))
+		switch {
+		case v.outvoted:
+			n.quarantine(v.err)
+			return
+		case v.err != nil:
+			n.logger.Error("nodes differ", keyError, v.err)
+		}
+	}
+}
+
+// ahead is how far in the future nodes are compared on a busy pool: all have to be asked before they get there.
+const ahead = 2 * time.Second
+
+// digests asks all nodes for their digest at one offset.
+func (n *Node) digests() (mine admin.Digest, others []admin.Digest, err error) {
+	ctx, cancel := context.WithTimeout(n.run, 20*time.Second)
+	defer cancel()
+	// On a quiet pool everybody is at the head already; on a busy one the offset must be one that nobody has passed.
+	before := n.log.Head().Offset
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return mine, nil, ctx.Err()
+	}
+	at := n.log.Head().Offset
+	if rate := at - before; rate > 0 {
+		at += rate*event.Offset(ahead/time.Second) + 1
+	}
+	answers := make(chan admin.Digest)
+	asked := 0
+	for _, m := range (adminPool{n}).Members() {
+		if m.ID == n.id || m.HTTPS == "" {
+			continue
+		}
+		asked++
+		go func() {
+			d, err := n.nodes.Digest(ctx, m, at)
+			if err != nil {
+				d = admin.Digest{} // it is down, behind, or has passed the offset
+			}
+			select {
+			case answers <- d:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	if mine, err = n.digest(ctx, at); err != nil {
+		return mine, nil, fmt.Errorf("state of this node at %d: %w", at, err)
+	}
+	for range asked {
+		select {
+		case d := <-answers:
+			if d.Offset == at {
+				others = append(others, d)
+			}
+		case <-ctx.Done():
+			return mine, others, nil
+		}
+	}
+	return mine, others, nil
+}
+
+// verdict is what a comparison comes to.
+type verdict struct {
+	differ   []event.NodeID // whose digest is not mine
+	outvoted bool           // more nodes agree on something else than agree with this one
+	err      error          // nil: all agree
+}
+
+// judge compares digests at one offset. It takes no sides between two halves: then people have to look.
+func judge(mine admin.Digest, others []admin.Digest) (v verdict) {
+	type what struct{ chain, state string }
+	votes := map[what]int{{mine.Chain, mine.State}: 1}
+	for _, d := range others {
+		w := what{d.Chain, d.State}
+		votes[w]++
+		if w != (what{mine.Chain, mine.State}) {
+			v.differ = append(v.differ, d.Node)
+		}
+	}
+	if len(v.differ) == 0 {
+		return v
+	}
+	for _, n := range votes {
+		v.outvoted = v.outvoted || n > votes[what{mine.Chain, mine.State}]
+	}
+	part := "room state"
+	for _, d := range others {
+		if d.Chain != mine.Chain {
+			part = "log"
+		}
+	}
+	v.err = fmt.Errorf("the %s of %s at event %d is not that of %v: %w", part, mine.Node, mine.Offset, v.differ, event.ErrCorrupt)
+	return v
+}

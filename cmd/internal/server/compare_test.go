@@ -1,0 +1,38 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"parley/log/event"
+	"parley/webfront/admin"
+)
+
+// TestJudge: each letter is a node's digest, the first is this node's.
+func TestJudge(t *testing.T) {
+	for nodes, want := range map[string]string{
+		"a": "", "aa": "", "aaaa": "",
+		"ab": "differs", "aab": "differs", "aabb": "differs", "abc": "differs", // nobody is in the majority
+		"abb": "outvoted", "abbb": "outvoted", "abcc": "outvoted", "aaab": "differs",
+	} {
+		digest := func(i int) admin.Digest {
+			return admin.Digest{Node: event.NodeID(fmt.Sprint("n", i)), Offset: 7, Chain: "same", State: nodes[i : i+1]}
+		}
+		var others []admin.Digest
+		for i := 1; i < len(nodes); i++ {
+			others = append(others, digest(i))
+		}
+		v := judge(digest(0), others)
+		got := ""
+		switch {
+		case v.outvoted:
+			got = "outvoted"
+		case v.err != nil:
+			got = "differs"
+		}
+		if got != want || want != "" && !errors.Is(v.err, event.ErrCorrupt) || len(v.differ) == 0 != (want == "") {
+			t.Errorf("%s: %q, want %q: %+v", nodes, got, want, v)
+		}
+	}
+}

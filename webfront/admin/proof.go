@@ -1,0 +1,143 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"parley/log/event"
+	"parley/projections/chat"
+	"parley/projections/chat/roles"
+)
+
+// Prover makes proofs of what feeds delivered. docs/proof.md says what they are.
+type Prover interface {
+	// Checkpoint returns the log's size and root with this node's signature.
+	Checkpoint(ctx context.Context) ([]byte, error)
+	// Prove returns the proof for the files of a feed with the events from..to; 0: from the first, to the last delivered.
+	// since, unless 0, is the size of an earlier checkpoint that it shall lead from.
+	Prove(ctx context.Context, feed string, from, to event.Offset, since int64) (FeedProof, error)
+	// Records calls visit with the time and the stored bytes, without bodies, of the events from..to.
+	Records(ctx context.Context, from, to event.Offset, visit func(at event.Time, stored []byte) error) error
+}
+
+// FeedProof is what a proof's directory is made of, beside the records and the files.
+type FeedProof struct {
+	Proof      json.RawMessage `json:"proof" doc:"proof.json"`
+	Checkpoint string          `json:"checkpoint" doc:"signed note"`
+	Directory  string          `json:"directory" doc:"where the node that answers has the feed's files; empty: they are not files here"`
+}
+
+// LogCheckpoint is the answer to GET /checkpoint.
+type LogCheckpoint struct {
+	Checkpoint string `json:"checkpoint" doc:"signed note (C2SP tlog-checkpoint)"`
+}
+
+// LogRecord is one event as the log has it, without its body.
+type LogRecord struct {
+	At    event.Time `json:"at" doc:"nanoseconds since 1970"`
+	Event []byte     `json:"event" doc:"stored bytes"`
+}
+
+func (a *API) proofRoutes() []route {
+	from := param{Name: "from", Kind: "integer", Doc: "first event offset"}
+	to := param{Name: "to", Kind: "integer", Doc: "last event offset"}
+	return []route{
+		{method: "GET", path: "/checkpoint", right: roles.FeedProve, out: LogCheckpoint{}, handle: a.checkpoint,
+			summary: "The size of the log and the root of the Merkle tree over it, signed: keep it, and have it proven later that the log continues it"},
+		{method: "GET", path: "/feeds/{feed}/proof", right: roles.FeedProve, recorded: true, out: FeedProof{}, handle: a.proveFeed,
+			params:  []param{from, to, {Name: "since", Kind: "integer", Doc: "size of an earlier checkpoint that the proof shall lead from"}},
+			summary: "The proof for the files of a feed; it grows to whole files"},
+		{method: "GET", path: "/log/records", right: roles.FeedProve, recorded: true, lines: true, handle: a.logRecords, params: []param{from, to},
+			summary: "Events as they are stored and hashed, without what was said; one {at, event} per line, a last line {problem} says that the rest could not be read"},
+	}
+}
+
+// prover refuses on a node that cannot sign.
+func (a *API) prover() (Prover, error) {
+	if a.Prover == nil {
+		return nil, chat.Refuse(chat.CodeNotFound, "node %s has no key to sign with: set signing_key, on every node the same", a.Options.Node)
+	}
+	return a.Prover, nil
+}
+
+func (a *API) checkpoint(w http.ResponseWriter, r *http.Request) error {
+	p, err := a.prover()
+	if err != nil {
+		return err
+	}
+	b, err := p.Checkpoint(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, LogCheckpoint{string(b)})
+}
+
+func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
+	p, err := a.prover()
+	if err != nil {
+		return err
+	}
+	v, feed := r.URL.Query(), r.PathValue("feed")
+	from, to, err := rangeOf(v)
+	if err != nil {
+		return err
+	}
+	var since int64
+	if s := v.Get("since"); s != "" {
+		if since, err = strconv.ParseInt(s, 10, 64); err != nil || since < 1 {
+			return chat.Refuse(chat.CodeInvalid, "since=%q is not the size of a checkpoint", s)
+		}
+	}
+	if _, ok := a.Pool.State().Feed(feed); !ok {
+		return chat.Refuse(chat.CodeNotFound, "no feed %q", feed)
+	}
+	if err := a.record(r); err != nil {
+		return err
+	}
+	answer, err := p.Prove(r.Context(), feed, from, to, since)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+func (a *API) logRecords(w http.ResponseWriter, r *http.Request) error {
+	p, err := a.prover()
+	if err != nil {
+		return err
+	}
+	v := r.URL.Query()
+	from, to, err := rangeOf(v)
+	if err != nil {
+		return err
+	}
+	head := a.Pool.Node().Committed
+	if from = max(from, 1); to == 0 {
+		to = head
+	}
+	if to > head || from > to {
+		return chat.Refuse(chat.CodeInvalid, "there are no events from %d to %d: the log ends at %d", from, to, head)
+	}
+	if err := a.record(r); err != nil {
+		return err
+	}
+	s := newStream(w)
+	return s.end(p.Records(r.Context(), from, to, func(at event.Time, stored []byte) error { return s.add(LogRecord{at, stored}) }))
+}
+
+// rangeOf reads from and to; what is absent is 0.
+func rangeOf(v url.Values) (from, to event.Offset, err error) {
+	if from, err = offsetOf(v, "from"); err != nil {
+		return 0, 0, err
+	}
+	if to, err = offsetOf(v, "to"); err != nil {
+		return 0, 0, err
+	}
+	if to != 0 && from > to {
+		return 0, 0, chat.Refuse(chat.CodeInvalid, "there are no events from %d to %d", from, to)
+	}
+	return from, to, nil
+}
