@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,43 +99,13 @@ func (a *app) serverState(ctx context.Context, at, room string, screen int, p *p
 
 // printState prints a line as it is, or for people.
 func (a *app) printState(line []byte) error {
-	if a.json {
-		_, err := a.stdout.Write(append(line, '\n'))
-		return err
-	}
-	if bytes.HasPrefix(line, []byte(`{"offset":`)) {
-		var p replay.Pool
-		if err := json.Unmarshal(line, &p); err != nil {
+	if !a.json {
+		text, err := replay.Text(line)
+		if err != nil {
 			return err
 		}
-		a.say("event %d at %s: %d users, %d categories, %d rooms, %d sessions; chain %s", p.Offset, p.At, p.Users, p.Categories, p.Rooms, p.Sessions, p.Chain)
-		return nil
+		line = []byte(text)
 	}
-	var r struct {
-		Room, Name, Category, Type, Privacy string
-		Disabled                            bool
-		Members, Managers, Presenters       []string
-		Sessions                            []replay.Session
-		Sights                              []replay.Sight
-		Screen                              []replay.Message
-	}
-	if err := json.Unmarshal(line, &r); err != nil {
-		return err
-	}
-	state := ""
-	if r.Disabled {
-		state = ", disabled"
-	}
-	a.say("%s  %q in %s, %s %s%s; members %s; managers %s; presenters %s", r.Room, r.Name, r.Category, r.Privacy, r.Type, state,
-		strings.Join(r.Members, " "), strings.Join(r.Managers, " "), strings.Join(r.Presenters, " "))
-	for _, s := range r.Sessions {
-		a.say("  in it: %s on %s since event %d", s.User, s.Node, s.Since)
-	}
-	for _, s := range r.Sights {
-		a.say("  saw it: %s (join %t, post %t, history %t, manage %t)", s.User, s.Join, s.Post, s.Read, s.Manage)
-	}
-	for _, m := range r.Screen {
-		a.say("  %s  %s: %s", m.At, m.By, m.Body)
-	}
-	return nil
+	_, err := a.stdout.Write(append(line, '\n'))
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"parley/cmd/internal/config"
 	"parley/cmd/internal/demo"
 	"parley/cmd/internal/pooldir"
+	"parley/cmd/internal/synthetic"
 )
 
 func (a *app) sandboxCmd() *cobra.Command {
@@ -98,7 +99,7 @@ func (a *app) sandbox(ctx context.Context, p *pooldir.Pool, chatter bool) error 
 			for _, c := range configs {
 				addrs = append(addrs, c.Listen.SIP)
 			}
-			runChatter(ctx, addrs, configs[0].Domain, logger)
+			synthetic.Chatter(ctx, addrs, configs[0].Domain, logger)
 		}
 	})
 }

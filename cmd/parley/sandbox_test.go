@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"parley/cmd/internal/pki"
+	"parley/cmd/internal/synthetic"
 	"parley/compliance/proof"
 	"parley/log/event"
 	"parley/webfront/admin"
@@ -110,7 +111,7 @@ func TestSandbox(t *testing.T) {
 		return strings.Count(s, `"state":"leader"`) == 1 && strings.Count(s, `"state":"voter"`) == 2
 	})
 	for _, args := range [][]string{nil, {"--tls"}} {
-		var res testResult
+		var res synthetic.Result
 		out := parley(t, 0, append([]string{"--dir", dir, "--json", "test", "message", "--timeout", "60s"}, args...)...)
 		if err := json.Unmarshal([]byte(out), &res); err != nil || res.Result != "success" || res.LatencyMS <= 0 || res.Target == res.Receiver {
 			t.Errorf("%v %s", err, out)

@@ -1,4 +1,5 @@
-package main
+// Package synthetic has users that are none: the transaction that tests a pool, and the two who talk in a sandbox.
+package synthetic
 
 import (
 	"context"
@@ -34,9 +35,9 @@ var smallTalk = []string{
 	"Time for lunch?", "Join us in the Lobby afterwards.",
 }
 
-// runChatter lets two demo users talk in the Lobby, each through a node of its own where there are two, until ctx ends.
+// Chatter lets two demo users talk in the Lobby, each through a node of its own where there are two, until ctx ends.
 // When a node goes away they sign in again.
-func runChatter(ctx context.Context, addrs []string, domain string, logger *slog.Logger) {
+func Chatter(ctx context.Context, addrs []string, domain string, logger *slog.Logger) {
 	users := demo.Users()
 	speakers := []string{users[3] + "@" + domain, users[4] + "@" + domain}
 	line, pause := 0, chatterFirst
