@@ -102,6 +102,7 @@ func TestFeedsFollowTheLog(t *testing.T) {
 		if len(f.List()) != 0 || f.Slowest(9) != 9 {
 			t.Fatalf("feeds of a pool without any: %+v", f.List())
 		}
+		synctest.Wait() // nobody looks before time goes on
 		setFeed(w, "j", nil)
 		if got := f.Slowest(w.Head()); got != 0 {
 			t.Errorf("a feed that has not begun lets the log be erased up to %d", got)

@@ -133,8 +133,7 @@ func (p *matrixPool) boot(n event.NodeID, fs compliance.FS) (stop func()) {
 // finish waits until everything is delivered and compares the archive with the log.
 func (p *matrixPool) finish(leader event.NodeID) {
 	p.t.Helper()
-	post(p.w, "the last word")
-	end := p.w.Head()
+	end := post(p.w, "the last word")
 	for range 600 {
 		if feedOf(p.w, "m").Receipt >= end {
 			break

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"parley/webfront/admin"
@@ -102,21 +101,4 @@ func feeds(t *testing.T, dir string) {
 	}
 	parley(t, 0, "--dir", dir, "feed", "rm", "mail", "--force")
 	parley(t, 0, "--dir", dir, "feed", "rm", "lines", "--force")
-}
-
-// everywhere reports whether every node has committed the last event of a dump, the one that says who read included: a
-// follower hears of a commit a moment after the leader.
-func everywhere(t *testing.T, dir, dump string) bool {
-	t.Helper()
-	n := strings.Count(dump, "\n")
-	for _, line := range strings.Split(strings.TrimSpace(parley(t, 0, "--dir", dir, "pool", "status", "--json")), "\n") {
-		var s admin.NodeStatus
-		if err := json.Unmarshal([]byte(line), &s); err != nil {
-			t.Fatal(err)
-		}
-		if int(s.Committed) < n {
-			return false
-		}
-	}
-	return true
 }
