@@ -92,7 +92,7 @@ func adminDoc() []byte {
 	fmt.Fprint(&b, "# Administration\n\nThis page is made from the table of verbs: `go test ./cmd/parley -run TestAdminDoc -update` writes it.\n"+
 		"`parley VERB --help` says more about each verb, `parley man DIR` writes manual pages, `parley completion bash|zsh|fish` completes.\n\n"+
 		"Every verb talks to the admin API of one node, and any node will do. A change has `--what-if` (show what would be written, write nothing), `--request-id`\n"+
-		"(sent again with the same id it takes effect once) and `--force` (do not ask). What takes something away asks on a terminal and is refused elsewhere without `--force`.\n"+
+		"(sent again with the same id it takes effect once) and `--force` (do not ask). What takes something away asks on a terminal; elsewhere nobody is asked.\n"+
 		"A verb returns when every node that lives shows the change; nodes that do not in time are named on stderr.\n\n"+
 		"Lists are changed with `--LIST-add`, `--LIST-remove` and `--LIST-set`. They take "+verbs.Who+".\nTimes are RFC 3339, or a date with or without a time, in UTC.\n\n"+
 		"## From cmdlet to verb\n\n| Cmdlet | Verb |\n|---|---|\n")

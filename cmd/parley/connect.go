@@ -163,13 +163,10 @@ func (f *changeFlags) request(method string, body any, path ...string) client.Re
 	return r
 }
 
-// confirm asks a person before something is lost. A script has nobody who answers: it says --force.
+// confirm asks a person before something is lost. A script has nobody who answers, and has made up its mind.
 func (a *app) confirm(f *changeFlags, question string) error {
-	if f.force || f.whatIf {
+	if f.force || f.whatIf || !terminal(a.stdin) {
 		return nil
-	}
-	if !terminal(a.stdin) {
-		return errors.New("nobody is here to be asked; give --force to do it, or --what-if to see what it would do")
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
 	var answer string
