@@ -3,6 +3,8 @@ package scrub_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,15 +16,29 @@ import (
 
 // fake is a log that notes what is verified.
 type fake struct {
+	mu    sync.Mutex
 	head  event.Offset
 	read  []event.Offset // ends
 	rot   event.Offset   // event that is damaged
 	ended error
 }
 
-func (f *fake) Head() log.Head { return log.Head{Offset: f.head} }
+func (f *fake) Head() log.Head {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return log.Head{Offset: f.head}
+}
+
+// verified returns the ends of what was verified.
+func (f *fake) verified() []event.Offset {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.read)
+}
 
 func (f *fake) Verify(_ context.Context, from, to event.Offset, _ func(done, total event.Offset)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.ended != nil {
 		return f.ended
 	}
@@ -45,19 +61,21 @@ func TestPasses(t *testing.T) {
 		go func() { done <- scrub.Run(ctx, scrub.Config{Log: f, Every: time.Hour}) }()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if len(f.read) != 0 {
-			t.Errorf("read %v at once", f.read)
+		if got := f.verified(); len(got) != 0 {
+			t.Errorf("read %v at once", got)
 		}
 		time.Sleep(51 * time.Minute)
 		synctest.Wait()
-		if len(f.read) != 3 || f.read[2] != 10000 {
-			t.Errorf("read %v in an hour", f.read)
+		if got := f.verified(); len(got) != 3 || got[2] != 10000 {
+			t.Errorf("read %v in an hour", got)
 		}
+		f.mu.Lock()
 		f.head = 10001
+		f.mu.Unlock()
 		time.Sleep(2 * time.Hour) // the second pass had begun
 		synctest.Wait()
-		if len(f.read) != 9 || f.read[5] != 10000 || f.read[8] != 10001 {
-			t.Errorf("read %v in three hours", f.read)
+		if got := f.verified(); len(got) != 9 || got[5] != 10000 || got[8] != 10001 {
+			t.Errorf("read %v in three hours", got)
 		}
 		cancel()
 		if err := <-done; err != nil {
