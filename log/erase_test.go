@@ -220,6 +220,30 @@ func TestErase(t *testing.T) {
 	}
 }
 
+// TestEraseImported: an imported message has the time of its archive, which does not rise with offsets, and its loss is as
+// lawful as that of others.
+func TestEraseImported(t *testing.T) {
+	w := &talk{t: t, l: memLog(t, Options{})}
+	imported := func(id uint64, at event.Time) {
+		w.batch(event.Draft{Meta: event.Meta{Room: "r"}, Event: &event.MessageImported{MessageID: id, Author: "sip:a@d.test", PostedAt: at, Text: "old"}})
+	}
+	imported(1, 50)
+	imported(2, 10)
+	w.post("r", "c")
+	imported(4, 60)
+	w.clear("r", 20) // the second and the third
+	w.erase(2)
+	w.verified(Verified{Erased: 2})
+	w.remove("r", 1)
+	w.erase(1)
+	w.verified(Verified{Erased: 3})
+	for from := event.Offset(1); from <= w.l.Head().Offset; from++ {
+		if _, err := w.l.Inspect(context.Background(), from, from, nil); err != nil {
+			t.Errorf("event %d: %v", from, err)
+		}
+	}
+}
+
 // TestEraseRefuses: a removal that names something else erases nothing, and is named.
 func TestEraseRefuses(t *testing.T) {
 	for name, ref := range map[string]event.MessageRef{
@@ -558,7 +582,7 @@ func TestVerifyInParts(t *testing.T) {
 	l := memLog(t, Options{})
 	w := &talk{t: t, l: l}
 	w.post("r", "a", "b")
-	records := make([]Record, 2*verifyRun+10)
+	records := make([]Record, 2*VerifyRun+10)
 	for i := range records {
 		records[i] = Record{Index: event.Index(i + 2), Term: 1, Type: 1}
 	}
@@ -574,7 +598,7 @@ func TestVerifyInParts(t *testing.T) {
 	if got, err := l.Inspect(context.Background(), 1, 1, nil); err != nil || got != (Verified{Erased: 1}) {
 		t.Errorf("the entry of event 1: %+v, %v", got, err)
 	}
-	if err := l.db.Delete(entryKey(verifyRun+5, partEntry), pebble.Sync); err != nil {
+	if err := l.db.Delete(entryKey(VerifyRun+5, partEntry), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Inspect(context.Background(), 0, 0, nil); !errors.Is(err, event.ErrCorrupt) {

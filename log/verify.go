@@ -12,8 +12,8 @@ import (
 	"parley/log/event"
 )
 
-// verifyRun is after how many entries Verify takes a new snapshot: Erase waits for the old one.
-const verifyRun = 4096
+// VerifyRun is after how many entries Verify takes a new snapshot: Erase waits for the old one. Scrub pauses there.
+const VerifyRun = 4096
 
 // Verified is what Inspect counted where it found no damage.
 type Verified struct {
@@ -49,6 +49,35 @@ func (l *Log) Inspect(ctx context.Context, from, to event.Offset, progress func(
 	}
 	if err := v.reasons.close(); err != nil {
 		return Verified{}, fmt.Errorf("verify: %w", err)
+	}
+	return v.reasons.Verified, nil
+}
+
+// Scrub is Inspect of the whole log that gives way: pause is called at the beginning and after every VerifyRun entries, while
+// nothing of the log is held, and may take as long as it likes. Its error ends Scrub. Scrub ends with the log.
+func (l *Log) Scrub(ctx context.Context, pause func(context.Context) error, progress func(done, total event.Offset)) (Verified, error) {
+	if err := l.enter(); err != nil {
+		return Verified{}, err
+	}
+	defer l.leave()
+	ctx, cancel := l.whileAlive(ctx) // or Close would wait for hours
+	defer cancel()
+	v := verifier{l: l, progress: progress, whole: true, from: 1}
+	v.reasons.rooms = make(map[event.RoomID][]erasedPost)
+	for more, first := true, true; more; first = false {
+		err := pause(ctx)
+		if err == nil {
+			more, err = v.look(ctx, first)
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // ErrClosed, if it was the log that ended
+		}
+		if err != nil {
+			return Verified{}, fmt.Errorf("scrub: %w", err)
+		}
+	}
+	if err := v.reasons.close(); err != nil {
+		return Verified{}, fmt.Errorf("scrub: %w", err)
 	}
 	return v.reasons.Verified, nil
 }
@@ -215,7 +244,7 @@ func (v *verifier) scan(ctx context.Context) (more bool, err error) {
 			return false, fmt.Errorf("entry %d follows entry %d (part %d): %w", i, next-1, part, event.ErrCorrupt)
 		}
 		// Entries that are committed stay, so the next snapshot has the rest of them. Those above the mark are looked at together.
-		if scanned++; scanned > verifyRun && i <= v.mark.Index {
+		if scanned++; scanned > VerifyRun && i <= v.mark.Index {
 			return true, nil
 		}
 		e, came, err := scanEntry(entries, i)
@@ -312,14 +341,14 @@ func (r *reasons) note(e *entry, came, counts bool) error {
 		if !v.Erased {
 			continue
 		}
-		p, ok := v.Event.(*event.Posted)
+		p, ok := event.MessageOf(v)
 		switch {
 		case !ok, !counts && !came:
 			return unexplained(v.Offset)
 		case !counts:
 			r.Waiting++
 		default:
-			r.rooms[v.Room] = append(r.rooms[v.Room], erasedPost{offset: v.Offset, at: v.At, message: p.MessageID, came: came})
+			r.rooms[v.Room] = append(r.rooms[v.Room], erasedPost{offset: v.Offset, at: p.At, message: p.ID, came: came})
 			r.open++
 		}
 	}
@@ -335,11 +364,14 @@ func (r *reasons) explain(e *entry) {
 		}
 		posts := r.rooms[m.room]
 		if m.Until != 0 {
-			n := 0
-			for ; n < len(posts) && posts[n].offset < m.at && posts[n].at <= m.Until; n++ {
-				r.take(&posts[n])
-			}
-			r.rooms[m.room] = posts[n:]
+			// Times rise with offsets, but for imported messages.
+			r.rooms[m.room] = slices.DeleteFunc(posts, func(p erasedPost) bool {
+				means := p.offset < m.at && p.at <= m.Until
+				if means {
+					r.take(&p)
+				}
+				return means
+			})
 			continue
 		}
 		for _, ref := range m.Messages {

@@ -26,8 +26,9 @@ const (
 // Log is the log as the scrubber sees it; *log.Log is one.
 type Log interface {
 	Head() log.Head
-	// Verify checks the events from..to from disk; damage is of class event.ErrCorrupt.
-	Verify(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) error
+	// Scrub verifies the whole log from disk and calls pause after every log.VerifyRun entries; damage is of class
+	// event.ErrCorrupt.
+	Scrub(ctx context.Context, pause func(context.Context) error, progress func(done, total event.Offset)) (log.Verified, error)
 }
 
 var _ Log = (*log.Log)(nil)
@@ -40,8 +41,8 @@ type Config struct {
 	Logger  *slog.Logger  // nil: silence
 }
 
-// chunk is how many events are read in one go. The rest of the time the disk is left to others.
-const chunk = 4096
+// leastPause is what others get in any case, also when the log has grown faster than it was read.
+const leastPause = 10 * time.Millisecond
 
 // Run scrubs until ctx ends or the log is closed; then it returns nil. Any other end is an error: the log is damaged
 // (event.ErrCorrupt), or could not be read.
@@ -61,31 +62,35 @@ func Run(ctx context.Context, c Config) error {
 			return nil
 		}
 		if err != nil {
-			c.Metrics.damaged.Set(1)
+			if errors.Is(err, event.ErrCorrupt) {
+				c.Metrics.damaged.Set(1)
+			}
 			return fmt.Errorf("scrub the log: %w", err)
 		}
 	}
 }
 
-// pass verifies the log once. The pauses between chunks are such that all of them, and one more, take Every.
+// pass verifies the log once. Before each part of it comes a pause: an equal share of the time that is left, by what is left to
+// read as the log is now.
 func pass(ctx context.Context, c Config) error {
-	began, head := time.Now(), c.Log.Head().Offset
-	pause := c.Every / time.Duration(head/chunk+2)
-	for from := event.Offset(1); from <= head; from += chunk {
-		if err := sleep(ctx, pause); err != nil {
-			return err
+	began := time.Now()
+	read := event.Index(0)
+	pause := func(ctx context.Context) error {
+		parts := time.Duration(1)
+		if head := c.Log.Head().Index; head > read {
+			parts += time.Duration((head - read + log.VerifyRun - 1) / log.VerifyRun)
 		}
-		to := min(from+chunk-1, head)
-		if err := c.Log.Verify(ctx, from, to, nil); err != nil {
-			return err
-		}
-		c.Metrics.offset.Set(float64(to))
+		read += log.VerifyRun
+		return sleep(ctx, max((c.Every-time.Since(began))/parts, leastPause))
 	}
-	if err := sleep(ctx, pause); err != nil {
+	if _, err := c.Log.Scrub(ctx, pause, func(done, _ event.Offset) { c.Metrics.offset.Set(float64(done)) }); err != nil {
+		return err
+	}
+	if err := sleep(ctx, c.Every-time.Since(began)); err != nil {
 		return err
 	}
 	c.Metrics.passes.Inc()
-	c.Logger.Info("scrub: the log is as it was written", keyEvents, head, keyTook, time.Since(began).Round(time.Second))
+	c.Logger.Info("scrub: the log is as it was written", keyEvents, c.Log.Head().Offset, keyTook, time.Since(began).Round(time.Second))
 	return nil
 }
 
