@@ -217,10 +217,12 @@ func (f *Feed) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			backoff = 0
-			if f.Status().Failures > 0 {
-				f.cfg.Metrics.failing.WithLabelValues(f.cfg.Name).Set(0)
-			}
-			f.set(func(s *Status) { s.LastError, s.Failures = "", 0 })
+			f.set(func(s *Status) {
+				if s.Failures > 0 {
+					f.cfg.Metrics.failing.WithLabelValues(f.cfg.Name).Set(0)
+				}
+				s.LastError, s.Failures = "", 0
+			})
 		case ctx.Err() != nil:
 		case f.stopped():
 			// Paused or removed while we were at it: no failure, and the next round says so.

@@ -81,9 +81,12 @@ func (f *logFlags) query() url.Values {
 }
 
 // printEvent prints an event's line as it is, or for people.
-func (a *app) printEvent(line []byte) error {
+func (a *app) printEvent(line []byte) error { return a.printLine(line, dump.Text) }
+
+// printLine prints a line of JSON as it is, or as the text that it comes to for people.
+func (a *app) printLine(line []byte, text func([]byte) (string, error)) error {
 	if !a.json {
-		text, err := dump.Text(line)
+		text, err := text(line)
 		if err != nil {
 			return err
 		}

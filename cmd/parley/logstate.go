@@ -41,7 +41,7 @@ second per million events.`}
 		defer p.done()
 		show := func(line []byte) error {
 			p.done()
-			return a.printState(line)
+			return a.printLine(line, replay.Text)
 		}
 		if data == "" {
 			return a.serverState(cmd.Context(), at, room, screen, p, show)
@@ -95,17 +95,4 @@ func (a *app) serverState(ctx context.Context, at, room string, screen int, p *p
 		return fmt.Errorf("log state: %w", explain(err))
 	}
 	return nil
-}
-
-// printState prints a line as it is, or for people.
-func (a *app) printState(line []byte) error {
-	if !a.json {
-		text, err := replay.Text(line)
-		if err != nil {
-			return err
-		}
-		line = []byte(text)
-	}
-	_, err := a.stdout.Write(append(line, '\n'))
-	return err
 }

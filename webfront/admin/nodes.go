@@ -17,10 +17,11 @@ import (
 
 // Digest is what two nodes can be compared by.
 type Digest struct {
-	Node   event.NodeID `json:"node"`
-	Offset event.Offset `json:"offset"`
-	Chain  string       `json:"chain" doc:"of the log, in hex"`
-	State  string       `json:"state" doc:"hash of the room state, in hex"`
+	Node    event.NodeID `json:"node"`
+	Offset  event.Offset `json:"offset"`
+	Version string       `json:"version" doc:"of the program: states are compared between equal ones"`
+	Chain   string       `json:"chain" doc:"of the log, in hex"`
+	State   string       `json:"state" doc:"hash of the room state, in hex"`
 }
 
 // digestWithin is how long a node waits for an offset that it is asked about.

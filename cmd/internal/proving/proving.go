@@ -97,6 +97,9 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 	}
 	for i := 0; i < len(names); i++ { // a list adds the files that it names
 		name := names[i]
+		if !filepath.IsLocal(name) {
+			return out, fmt.Errorf("a receipt names %q, which is no file's name", name)
+		}
 		if err := place(filepath.Join(from, name), filepath.Join(f.Out, name), f.Link); err != nil {
 			return out, fmt.Errorf("%w; if the files are elsewhere, name the directory with --files", err)
 		}

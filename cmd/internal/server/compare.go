@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"parley/cmd/internal/version"
 	"parley/log/event"
 	"parley/log/scrub"
 	"parley/webfront/admin"
@@ -48,7 +50,7 @@ func (n *Node) digest(ctx context.Context, at event.Offset) (admin.Digest, error
 	if err != nil {
 		return admin.Digest{}, err
 	}
-	return admin.Digest{Node: n.id, Offset: at, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
+	return admin.Digest{Node: n.id, Offset: at, Version: version.Number, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
 }
 
 // scrubbing starts what looks for damage.
@@ -158,14 +160,22 @@ type verdict struct {
 	err      error          // nil: all agree
 }
 
-// judge compares digests at one offset. It takes no sides between two halves: then people have to look.
-func judge(mine admin.Digest, others []admin.Digest) (v verdict) {
-	type what struct{ chain, state string }
-	votes := map[what]int{{mine.Chain, mine.State}: 1}
+// judge compares digests at one offset: the logs of all, and the states of nodes of this version. Another one may keep more
+// in its state, so during an upgrade its hash is another. It takes no sides between two halves: then people have to look.
+func judge(mine admin.Digest, others []admin.Digest) verdict {
+	v := count("log", mine, others, func(d admin.Digest) string { return d.Chain })
+	if v.err != nil {
+		return v
+	}
+	others = slices.DeleteFunc(slices.Clone(others), func(d admin.Digest) bool { return d.Version != mine.Version })
+	return count("room state", mine, others, func(d admin.Digest) string { return d.State })
+}
+
+// count holds one vote.
+func count(what string, mine admin.Digest, others []admin.Digest, of func(admin.Digest) string) (v verdict) {
+	votes := map[string]int{of(mine): 1}
 	for _, d := range others {
-		w := what{d.Chain, d.State}
-		votes[w]++
-		if w != (what{mine.Chain, mine.State}) {
+		if votes[of(d)]++; of(d) != of(mine) {
 			v.differ = append(v.differ, d.Node)
 		}
 	}
@@ -173,14 +183,8 @@ func judge(mine admin.Digest, others []admin.Digest) (v verdict) {
 		return v
 	}
 	for _, n := range votes {
-		v.outvoted = v.outvoted || n > votes[what{mine.Chain, mine.State}]
+		v.outvoted = v.outvoted || n > votes[of(mine)]
 	}
-	part := "room state"
-	for _, d := range others {
-		if d.Chain != mine.Chain {
-			part = "log"
-		}
-	}
-	v.err = fmt.Errorf("the %s of %s at event %d is not that of %v: %w", part, mine.Node, mine.Offset, v.differ, event.ErrCorrupt)
+	v.err = fmt.Errorf("the %s of %s at event %d is not that of %v: %w", what, mine.Node, mine.Offset, v.differ, event.ErrCorrupt)
 	return v
 }

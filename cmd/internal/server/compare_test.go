@@ -36,3 +36,20 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeVersions: an upgrade is no reason for quarantine, but another log is one in every version.
+func TestJudgeVersions(t *testing.T) {
+	digest := func(version, chain, state string) admin.Digest {
+		return admin.Digest{Node: "n", Offset: 7, Version: version, Chain: chain, State: state}
+	}
+	mine := digest("2", "c", "new")
+	if v := judge(mine, []admin.Digest{digest("1", "c", "old"), digest("1", "c", "old")}); v.err != nil {
+		t.Error(v.err)
+	}
+	if v := judge(mine, []admin.Digest{digest("1", "c", "old"), digest("2", "c", "other"), digest("2", "c", "other")}); !v.outvoted {
+		t.Errorf("%+v", v)
+	}
+	if v := judge(mine, []admin.Digest{digest("1", "x", "old"), digest("1", "x", "old")}); !v.outvoted {
+		t.Errorf("%+v", v)
+	}
+}
