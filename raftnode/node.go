@@ -268,7 +268,7 @@ func (n *Node) raftConfig(logger *hcLogger, notify chan bool) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout, c.CommitTimeout = t.Heartbeat, t.Election, t.Lease, t.Commit
-	c.MaxAppendEntries = 64           // bounds one call to 16 MiB; throughput comes from packing
+	c.MaxAppendEntries = 64           // 16 MiB of packed entries in one call; throughput comes from packing
 	c.BatchApplyCh = true             // fewer hand-overs between goroutines
 	c.TrailingLogs = ^uint64(0)       // the log is for ever; the store refuses prefix deletion too
 	c.NoSnapshotRestoreOnStart = true // a snapshot holds nothing to restore
