@@ -13,7 +13,7 @@ import (
 type accessList struct {
 	own    ownGrants // of accounts
 	gate   gate
-	shared []sharedGrant // of groups, units, domains and everyone, by number
+	shared shares // of groups, units, domains and everyone
 }
 
 // ownGrant gives roles to an account: its number, and its roles in the lowest bits; 0 is none.
@@ -115,7 +115,7 @@ func listed(u *User) bool { return u != nil && u.Number() <= maxNumber }
 
 // edit returns lists that may be changed in place.
 func (a *accessList) edit() accessList {
-	return accessList{own: ownGrants{slices.Clone(a.own.slots), a.own.n}, gate: a.gate, shared: slices.Clone(a.shared)}
+	return accessList{own: ownGrants{slices.Clone(a.own.slots), a.own.n}, gate: a.gate, shared: a.shared.edit()}
 }
 
 // sharedGrant gives roles to a principal that stands for more than one user.
@@ -124,46 +124,50 @@ type sharedGrant struct {
 	role event.Role
 }
 
-func findShared(list []sharedGrant, to directory.Ref) (int, bool) {
-	return slices.BinarySearchFunc(list, to, func(g sharedGrant, r directory.Ref) int { return cmp.Compare(g.to, r) })
+// shares is the grants of a room to principals that stand for more than one user.
+type shares struct {
+	list   []sharedGrant // by number
+	filter filter
 }
 
-// sharedRole is the union of the roles that go to one of the principals in a list. Lists of grants are in ascending order.
-func sharedRole(list []sharedGrant, in []directory.Ref) (role event.Role) {
-	if len(list) <= shortList {
-		for i := range list {
-			if slices.Contains(in, list[i].to) {
-				role |= list[i].role
-			}
-		}
-		return role
-	}
+func (l *shares) find(to directory.Ref) (int, bool) {
+	return slices.BinarySearchFunc(l.list, to, func(g sharedGrant, r directory.Ref) int { return cmp.Compare(g.to, r) })
+}
+
+// role is the union of the roles that go to one of these principals.
+func (l *shares) role(in []directory.Ref) (role event.Role) {
 	for _, r := range in {
-		if i, ok := findShared(list, r); ok {
-			role |= list[i].role
+		if l.filter.may(r) {
+			if i, ok := l.find(r); ok {
+				role |= l.list[i].role
+			}
 		}
 	}
 	return role
 }
 
-// setShared changes a list that may be changed in place.
-func (a *accessList) setShared(to directory.Ref, role event.Role) {
-	i, has := findShared(a.shared, to)
+// edit returns a copy that may be changed in place.
+func (l *shares) edit() shares { return shares{slices.Clone(l.list), l.filter} }
+
+// set changes, in place, a list that nobody else has.
+func (l *shares) set(to directory.Ref, role event.Role) {
+	i, has := l.find(to)
 	switch {
 	case role == 0 && has:
-		a.shared = slices.Delete(a.shared, i, i+1)
+		l.list = slices.Delete(l.list, i, i+1)
 	case role == 0:
 	case has:
-		a.shared[i].role = role
+		l.list[i].role = role
 	default:
-		a.shared = slices.Insert(a.shared, i, sharedGrant{to, role})
+		l.list = slices.Insert(l.list, i, sharedGrant{to, role})
+		l.filter.add(to)
 	}
 }
 
 // note notes the roles of a principal in lists that may be changed in place. Only Fold may: it gives numbers.
 func (s *State) note(a *accessList, p event.Principal, role event.Role) {
 	if directory.IsCollective(p) {
-		a.setShared(s.dir.Intern(p), role)
+		a.shared.set(s.dir.Intern(p), role)
 	} else if u := s.dir.User(p); listed(u) {
 		a.own.set(u.Number(), role)
 	}
@@ -185,12 +189,13 @@ func (s *State) Role(room event.RoomID, p event.Principal) event.Role {
 	return 0
 }
 
-// sharedIn returns the grants of a room that go to more than one user; none for a room that is going to be made.
-func (s *State) sharedIn(room event.RoomID) []sharedGrant {
+// sharedIn returns the grants of a room that go to more than one user, to be changed at will; none for a room that is going
+// to be made.
+func (s *State) sharedIn(room event.RoomID) shares {
 	if r := s.rooms.Get(room); r != nil {
-		return r.access.shared
+		return r.access.shared.edit()
 	}
-	return nil
+	return shares{}
 }
 
 // setRoles gives principals exactly these roles in a room, whose row is there; zero takes them all.
@@ -238,7 +243,7 @@ func (s *State) linkGrants() {
 			for _, g := range all[:n] {
 				s.note(&r.access, g.principal, g.role)
 			}
-			r.access.shared = slices.Clip(r.access.shared)
+			r.access.shared.list = slices.Clip(r.access.shared.list)
 		}
 		all = all[n:]
 	}

@@ -289,7 +289,7 @@ func (d *decider) invite(events []event.Draft, room event.RoomID, info *event.Ro
 	var list []event.Invitation
 	consider := func(u *User) {
 		in := d.s.dir.Reach(u, buf[:0])
-		if u.URI != d.By && cat.covers(u.URI, in) && (d.s.Role(room, u.URI)|sharedRole(shared, in))&event.RoleMember == 0 {
+		if u.URI != d.By && cat.covers(u.URI, in) && (d.s.Role(room, u.URI)|shared.role(in))&event.RoleMember == 0 {
 			list = append(list, event.Invitation{User: u.URI, ID: d.s.box.Next(u.URI)})
 		}
 	}

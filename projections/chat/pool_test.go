@@ -160,7 +160,7 @@ func derived(s *State) string {
 	}
 	s.rooms.Scan(func(r *Room) bool {
 		var names []string // numbers differ
-		for _, g := range r.access.shared {
+		for _, g := range r.access.shared.list {
 			names = append(names, fmt.Sprint(s.dir.Principal(g.to), g.role))
 		}
 		for _, g := range r.access.own.slots {

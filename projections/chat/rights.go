@@ -21,9 +21,12 @@ type membership interface {
 // reachHint is how many principals contain a user, more or less: enough that a rights check allocates nothing.
 const reachHint = 96
 
-// shortList is up to where a list is looked for number by number among those that contain a user: his numbers lie in one
-// or two lines of the cache, which a search per number would read as well.
-const shortList = 16
+// filter says of most numbers that are not in a list that they are not, without a look at it. A user is in dozens of groups,
+// and a list names a few.
+type filter uint64
+
+func (f filter) may(r directory.Ref) bool { return f>>(r%64)&1 != 0 }
+func (f *filter) add(r directory.Ref)     { *f |= 1 << (r % 64) }
 
 // number finds the number of a principal that stands for more than one user, and gives it one. Only Fold may: a decision
 // uses Directory.Find.
@@ -34,6 +37,7 @@ type scope struct {
 	everyone bool
 	users    map[event.Principal]struct{}
 	shared   []directory.Ref // groups, units and domains, ascending
+	filter   filter
 }
 
 // newScope prepares a list. A principal without a number contains nobody yet.
@@ -46,6 +50,7 @@ func newScope(list []event.Principal, number func(event.Principal) (directory.Re
 		case directory.IsCollective(p):
 			if r, ok := number(p); ok {
 				m.shared = append(m.shared, r)
+				m.filter.add(r)
 			}
 		default:
 			m.users[p] = struct{}{}
@@ -63,17 +68,11 @@ func (m *scope) has(p event.Principal, in []directory.Ref) bool {
 	if _, ok := m.users[p]; ok {
 		return true
 	}
-	if len(m.shared) <= shortList {
-		for _, r := range m.shared {
-			if slices.Contains(in, r) {
+	for _, r := range in {
+		if m.filter.may(r) {
+			if _, ok := slices.BinarySearch(m.shared, r); ok {
 				return true
 			}
-		}
-		return false
-	}
-	for _, r := range in {
-		if _, ok := slices.BinarySearch(m.shared, r); ok {
-			return true
 		}
 	}
 	return false
@@ -95,7 +94,7 @@ func (s *State) rights(r *Room, u *User) Rights {
 	}
 	var buf [reachHint]directory.Ref // on the stack: through an interface it would not be
 	in := s.dir.Reach(u, buf[:0])
-	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.roleOf(r, u)|sharedRole(r.access.shared, in))
+	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.roleOf(r, u)|r.access.shared.role(in))
 }
 
 // roleOf is Role of an account that came out of this state.
@@ -112,7 +111,7 @@ func (s *State) rightsBy(dir membership, r *Room, u *User) Rights {
 		return Rights{}
 	}
 	in := dir.Reach(u, nil)
-	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.Role(r.ID, u.URI)|sharedRole(r.access.shared, in))
+	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.Role(r.ID, u.URI)|r.access.shared.role(in))
 }
 
 // gate is what the rules ask of a room's fields, so that a check need not compare texts.
