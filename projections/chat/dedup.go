@@ -104,6 +104,8 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 		d.Result.Room = c.Room
 	case *ClearRoom:
 		d.Result.Room = c.Room
+	case *PurgeMessages:
+		d.Result.Room = c.Room
 	case *CreateGroup:
 		d.Result.Group = event.GroupID(unpackID(a, b))
 	case *ChangeGroup:
