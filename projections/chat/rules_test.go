@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
+	"parley/projections/chat/form"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/memory"
 )
@@ -479,7 +480,7 @@ func TestRoomURI(t *testing.T) {
 			t.Errorf("%s becomes %s", uri, RoomURI(domain, got))
 		}
 	}
-	if a, b := packID(id); unpackID(a, b) != id {
-		t.Errorf("%s is kept as %s", id, unpackID(a, b))
+	if a, b := form.PackID(id); form.UnpackID(a, b) != id {
+		t.Errorf("%s is kept as %s", id, form.UnpackID(a, b))
 	}
 }
