@@ -1,6 +1,9 @@
 package event
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // HoldInfo says which messages a legal hold keeps from being removed. What is empty or zero does not narrow it.
 type HoldInfo struct {
@@ -85,6 +88,22 @@ func (e *MessagesPurged) Names(m MessageRef, by Principal, at Time) bool {
 		return false
 	}
 	return !slices.ContainsFunc(e.Keeps, func(k Keep) bool { return k.Covers(m.Offset, by, at) })
+}
+
+// Text says which messages are gone, for people.
+func (e *MessagesPurged) Text() string {
+	out := fmt.Sprintf("%d to %d up to %s", e.First.MessageID, e.Last.MessageID, e.Until)
+	if e.Days > 0 {
+		out += fmt.Sprintf(" (kept for %d days)", e.Days)
+	}
+	last := ""
+	for i := range e.Keeps {
+		if k := &e.Keeps[i]; k.Hold != last {
+			out += fmt.Sprintf(" but those under legal hold %q", k.Hold)
+			last = k.Hold
+		}
+	}
+	return out
 }
 
 func (*HoldSet) Kind() Kind        { return KindHoldSet }

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
-	"parley/projections/chat/form"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/form"
 	"parley/projections/chat/memory"
 )
 
