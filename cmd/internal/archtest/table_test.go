@@ -122,6 +122,8 @@ var table = []row{
 		never: []ban{noRaft, noSIP, {"compliance/lyncxml", "a feed knows adapters by their interface; cmd chooses one"}, noWeb}},
 	{pkg: "compliance/adaptertest", may: []string{"compliance", "projections/chat", "log/event"}, never: []ban{noRaft, noSIP}},
 	{pkg: "compliance/proof", may: []string{"log/event"}, never: []ban{noRaft, noSIP, noViews}},
+	{pkg: "compliance/retention", may: []string{"projections/chat", "projections/chat/holds", "projections/history", "log/event"},
+		never: []ban{noRaft, noSIP, noWeb, {"compliance/render", "what goes does not depend on how it was archived"}}},
 	{pkg: "compliance/render", may: []string{"compliance", "log/event"}, never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
