@@ -128,7 +128,7 @@ var table = []row{
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},
