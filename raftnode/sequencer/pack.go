@@ -38,6 +38,8 @@ func (p *packer[C, R]) pack() *batch[C, R] {
 			if limit = MaxCommands; waiting > MaxCommands {
 				limit = DeepCommands
 			}
+			b.waiters = make([]waiter[C, R], 0, min(waiting, limit)) // most commands lead to one event
+			b.Events = make([]event.Draft, 0, min(waiting, limit))
 		}
 		drafts, result, size, err := p.decide(w.command, b.At)
 		w.out, w.err = Outcome[R]{Last: p.head.Offset, At: b.At, Result: result}, err // of a refusal there are no drafts

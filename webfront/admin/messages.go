@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 
@@ -167,7 +168,7 @@ func (a *API) removeMessages(w http.ResponseWriter, r *http.Request) error {
 	var refs []event.MessageRef
 	var facts []command.Fact
 	add := func() {
-		reqs = append(reqs, chat.Request{Origin: part(o, len(reqs)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q, Facts: facts}})
+		reqs = append(reqs, chat.Request{Origin: part(o, fmt.Sprintf("%d to %d", refs[0].Offset, refs[len(refs)-1].Offset)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q, Facts: facts}})
 		refs, facts = nil, nil
 	}
 	n, keeps := 0, s.Keeps(room.ID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"parley/compliance/retention"
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/command"
@@ -168,4 +169,60 @@ func ParseTime(name, text string) (event.Time, error) {
 		return 0, chat.Refuse(chat.CodeInvalid, "%s=%q is not a time such as 2024-02-29T23:59:59Z", name, text)
 	}
 	return event.Time(t.UnixNano()), nil
+}
+
+// PurgeCategory is the body of POST /categories/{category}/purge.
+type PurgeCategory struct {
+	RetentionDays *uint64 `json:"retention_days,omitempty" doc:"with what_if: as if the category kept messages for so many days"`
+}
+
+// Purged is its answer.
+type Purged struct {
+	WhatIf        bool         `json:"what_if" doc:"nothing was purged; this is what would be"`
+	Category      string       `json:"category"`
+	RetentionDays uint64       `json:"retention_days"`
+	Until         string       `json:"until" doc:"messages of then and before are over"`
+	Rooms         int          `json:"rooms" doc:"that have such messages"`
+	Messages      int          `json:"messages" doc:"that go; those that no history has are not counted"`
+	Held          int          `json:"held" doc:"that are over too, but a legal hold keeps them"`
+	Waiting       int          `json:"waiting" doc:"that are over too, but some compliance feed has no receipt for them"`
+	Offset        event.Offset `json:"offset" doc:"of the last event; 0: none"`
+}
+
+// PlanPurge says what is to be purged of a category now, and with which commands; with what_if with none. receipts is up to
+// where every feed has a receipt.
+func (e *Env) PlanPurge(ctx context.Context, s *chat.State, category string, c *PurgeCategory, now event.Time, receipts event.Offset, whatIf bool) (out Purged, cmds []*chat.PurgeMessages, err error) {
+	g, err := FindCategory(s, category)
+	if err != nil {
+		return out, nil, err
+	}
+	out = Purged{WhatIf: whatIf, Category: g.Info.Name, RetentionDays: g.Info.RetentionDays}
+	if c.RetentionDays != nil {
+		if !whatIf {
+			return out, nil, chat.Refuse(chat.CodeInvalid, "purge category %q: another retention is only for what_if; change the category first", g.Info.Name)
+		}
+		out.RetentionDays = *c.RetentionDays
+	}
+	if out.RetentionDays == 0 || out.RetentionDays > holds.MaxDays {
+		return out, nil, chat.Refuse(chat.CodeConflict, "purge category %q: it keeps messages for ever; a retention has 1 to %d days", g.Info.Name, holds.MaxDays)
+	}
+	until := retention.Over(now, out.RetentionDays)
+	out.Until = until.String()
+	for room := range s.Rooms() {
+		if room.Info.Category != g.ID {
+			continue
+		}
+		p, err := retention.Look(ctx, s, room, until, receipts, e.History)
+		if err != nil {
+			return out, nil, err
+		}
+		if len(p.Commands) > 0 {
+			out.Rooms++
+		}
+		out.Messages, out.Held, out.Waiting = out.Messages+p.Due, out.Held+p.Held, out.Waiting+p.Waiting
+		if !whatIf {
+			cmds = append(cmds, p.Commands...)
+		}
+	}
+	return out, cmds, nil
 }
