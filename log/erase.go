@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -109,7 +110,7 @@ func (l *Log) Erased() event.Offset {
 	return l.erasure.done
 }
 
-// Erase carries out the removals (event.MessagesRemoved) up to an offset, as far as they are committed: it takes away
+// Erase carries out the removals (event.MessagesRemoved, event.MessagesPurged) up to an offset, as far as they are committed: it takes away
 // the bodies of the posts that they name. When it returns, they are in no file of the log any more. n is how many
 // bodies it erased. It may be called again at any time, also with an offset it has passed.
 //
@@ -119,7 +120,8 @@ func (l *Log) Erased() event.Offset {
 // also is for what else holds the bodies. It is called, where there was something to erase, after the log has got rid of
 // it and before that is noted: if it fails, or we crash in it, the next call comes to it again.
 //
-// A removal with a time costs a read of the log up to it; several of them in one call cost one read together.
+// A removal with a time costs a read of the log up to it, a purge a read of its range; several of them in one call cost one
+// read together.
 func (l *Log) Erase(ctx context.Context, to event.Offset, also ...func(context.Context) error) (n int, err error) {
 	if err := l.enterWrite(); err != nil {
 		return 0, err
@@ -140,7 +142,7 @@ func (l *Log) Erase(ctx context.Context, to event.Offset, also ...func(context.C
 	if to <= e.done && len(e.owed) == 0 {
 		return 0, nil
 	}
-	run := eraseRun{l: l, ctx: ctx, also: also, erasure: e}
+	run := eraseRun{l: l, ctx: ctx, also: also, erasure: e, purged: purges{}}
 	if err := run.removals(e.done+1, to); err != nil {
 		return 0, fmt.Errorf("erase: %w", err)
 	}
@@ -184,6 +186,34 @@ func asRemoval(e *event.Envelope) (removal, bool) {
 	return removal{at: e.Offset, room: e.Room, MessagesRemoved: m}, ok
 }
 
+// purge is a MessagesPurged at its place.
+type purge struct {
+	at event.Offset // its own
+	*event.MessagesPurged
+}
+
+// names reports whether a message that the purge's room got by event o is gone by it.
+func (p *purge) names(o event.Offset, id uint64, by event.Principal, at event.Time) bool {
+	return o < p.at && p.Names(event.MessageRef{MessageID: id, Offset: o}, by, at)
+}
+
+// purges are those of each room.
+type purges map[event.RoomID][]purge
+
+// add takes a purge out of an envelope.
+func (p purges) add(e *event.Envelope) bool {
+	m, ok := e.Event.(*event.MessagesPurged)
+	if ok {
+		p[e.Room] = append(p[e.Room], purge{e.Offset, m})
+	}
+	return ok
+}
+
+// name reports whether a purge means an event.
+func (p purges) name(e *event.Envelope, m *event.ChatMessage) bool {
+	return slices.ContainsFunc(p[e.Room], func(g purge) bool { return g.names(e.Offset, m.ID, m.By, m.At) })
+}
+
 // eraseRun is one Erase.
 type eraseRun struct {
 	l       *Log
@@ -194,12 +224,17 @@ type eraseRun struct {
 
 	listed   []listed  // by offset
 	clears   []removal // those with a time
+	purged   purges
+	ranges   []reach // of the purges, ascending and apart
 	furthest event.Offset
 
 	batch   *pebble.Batch
 	entries []event.Index // in the batch
 	size    int
 }
+
+// reach is a range of events, both ends included.
+type reach struct{ from, to event.Offset }
 
 // listed is a post that a removal names.
 type listed struct {
@@ -212,8 +247,16 @@ func (r *eraseRun) removals(from, to event.Offset) error {
 	err := r.walk(from, to, func(o event.Offset) event.Offset { return o }, func(e *entry) error {
 		for i := range e.envelopes {
 			v := &e.envelopes[i]
+			if v.Offset < from || v.Offset > to {
+				continue
+			}
+			if r.purged.add(v) {
+				p := v.Event.(*event.MessagesPurged)
+				r.ranges = append(r.ranges, reach{max(p.First.Offset, 1), min(p.Last.Offset, v.Offset-1)})
+				continue
+			}
 			m, ok := asRemoval(v)
-			if !ok || v.Offset < from || v.Offset > to {
+			if !ok {
 				continue
 			}
 			if m.Until != 0 {
@@ -240,7 +283,26 @@ func (r *eraseRun) removals(from, to event.Offset) error {
 		}
 		return 0
 	})
+	r.join()
 	return err
+}
+
+// join makes the ranges of the purges ascend, apart from each other.
+func (r *eraseRun) join() {
+	slices.SortFunc(r.ranges, func(a, b reach) int { return cmp.Compare(a.from, b.from) })
+	joined := r.ranges[:0]
+	for _, g := range r.ranges {
+		switch n := len(joined); {
+		case g.to < g.from:
+		case n > 0 && g.from <= joined[n-1].to+1:
+			joined[n-1].to = max(joined[n-1].to, g.to)
+		default:
+			joined = append(joined, g)
+		}
+	}
+	if r.ranges = joined; len(joined) > 0 {
+		r.furthest = max(r.furthest, joined[len(joined)-1].to)
+	}
 }
 
 // walk visits the committed entries that have events from..to. next returns, for an offset, the next one of interest
@@ -279,8 +341,12 @@ func (r *eraseRun) erase() error {
 			continue
 		}
 		next := r.nextListed
-		if !look && len(r.clears) > 0 {
+		switch {
+		case look:
+		case len(r.clears) > 0:
 			next = func(o event.Offset) event.Offset { return o }
+		case len(r.ranges) > 0:
+			next = func(o event.Offset) event.Offset { return min(r.nextListed(o), r.nextPurged(o)) }
 		}
 		err := r.walk(1, r.furthest, next, func(e *entry) error {
 			positions, err := r.positions(e)
@@ -301,6 +367,20 @@ func (r *eraseRun) erase() error {
 func (r *eraseRun) nextListed(o event.Offset) event.Offset {
 	if i := r.findListed(o); i < len(r.listed) {
 		return r.listed[i].Offset
+	}
+	return r.furthest + 1
+}
+
+// nextPurged returns the first offset from o on that is in the range of a purge, or one beyond all.
+func (r *eraseRun) nextPurged(o event.Offset) event.Offset {
+	i, _ := slices.BinarySearchFunc(r.ranges, o, func(g reach, o event.Offset) int {
+		if g.to < o {
+			return -1
+		}
+		return 1
+	})
+	if i < len(r.ranges) {
+		return max(o, r.ranges[i].from)
 	}
 	return r.furthest + 1
 }
@@ -328,7 +408,7 @@ func (r *eraseRun) positions(e *entry) (out []int, err error) {
 			named = true
 		}
 		if m, ok := event.MessageOf(v); ok && !named && !v.Erased {
-			named = slices.ContainsFunc(r.clears, func(c removal) bool { return c.room == v.Room && v.Offset < c.at && m.At <= c.Until })
+			named = slices.ContainsFunc(r.clears, func(c removal) bool { return c.room == v.Room && v.Offset < c.at && m.At <= c.Until }) || r.purged.name(v, &m)
 		}
 		if named {
 			out = append(out, i)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -33,7 +34,7 @@ func (l *Log) Verify(ctx context.Context, from, to event.Offset, progress func(d
 // nil; it is called after each entry that has events.
 //
 // It sees at least what is in the log when it is called; appends, commits and erasure go on meanwhile. Where bodies are erased it reads
-// on behind to, until it has found the removals, and it remembers 32 bytes for each until then.
+// on behind to, until it has found the removals, and it remembers 48 bytes for each until then.
 func (l *Log) Inspect(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) (Verified, error) {
 	if err := l.enter(); err != nil {
 		return Verified{}, err
@@ -315,13 +316,15 @@ func (v *verifier) reached() error {
 // reasons looks for the reason of each erased body: a removal that comes after it.
 type reasons struct {
 	Verified
-	rooms map[event.RoomID][]erasedPost // ascending by offset, hence by time
-	open  int                           // posts without a reason so far
+	rooms   map[event.RoomID][]erasedPost // ascending by offset, hence by time
+	open    int                           // posts without a reason so far
+	authors map[event.Principal]event.Principal
 }
 
 type erasedPost struct {
 	offset    event.Offset
 	at        event.Time
+	by        event.Principal
 	message   uint64
 	came      bool // erased when it was appended
 	explained bool
@@ -348,7 +351,7 @@ func (r *reasons) note(e *entry, came, counts bool) error {
 		case !counts:
 			r.Waiting++
 		default:
-			r.rooms[v.Room] = append(r.rooms[v.Room], erasedPost{offset: v.Offset, at: p.At, message: p.ID, came: came})
+			r.rooms[v.Room] = append(r.rooms[v.Room], erasedPost{offset: v.Offset, at: p.At, by: r.author(p.By), message: p.ID, came: came})
 			r.open++
 		}
 	}
@@ -358,8 +361,16 @@ func (r *reasons) note(e *entry, came, counts bool) error {
 // explain takes what the removals in a committed entry are the reason for.
 func (r *reasons) explain(e *entry) {
 	for i := range e.envelopes {
-		m, ok := asRemoval(&e.envelopes[i])
-		if !ok || r.open == 0 {
+		if r.open == 0 {
+			return
+		}
+		v := &e.envelopes[i]
+		if p, ok := v.Event.(*event.MessagesPurged); ok {
+			r.purge(v.Room, purge{v.Offset, p})
+			continue
+		}
+		m, ok := asRemoval(v)
+		if !ok {
 			continue
 		}
 		posts := r.rooms[m.room]
@@ -381,6 +392,30 @@ func (r *reasons) explain(e *entry) {
 			}
 		}
 	}
+}
+
+// purge takes what a purge of a room is the reason for.
+func (r *reasons) purge(room event.RoomID, g purge) {
+	r.rooms[room] = slices.DeleteFunc(r.rooms[room], func(p erasedPost) bool {
+		means := g.names(p.offset, p.message, p.by, p.at)
+		if means {
+			r.take(&p)
+		}
+		return means
+	})
+}
+
+// author returns one text for all equal ones: a thousand posts of a user should not keep a thousand entries in memory.
+func (r *reasons) author(p event.Principal) event.Principal {
+	if r.authors == nil {
+		r.authors = map[event.Principal]event.Principal{}
+	}
+	if own, ok := r.authors[p]; ok {
+		return own
+	}
+	own := event.Principal(strings.Clone(string(p)))
+	r.authors[own] = own
+	return own
 }
 
 func (r *reasons) take(p *erasedPost) {

@@ -54,7 +54,7 @@ type kind struct {
 	// fold adds what an event means to a batch; changed tells whether it added anything.
 	fold func(b *bleve.Batch, e event.Envelope) (changed bool, err error)
 	// removed returns the documents that a removal takes out, among those that find finds; nil: it takes none out.
-	removed func(find finder, e event.Envelope, r *event.MessagesRemoved) ([]string, error)
+	removed func(find finder, e event.Envelope) ([]string, error)
 }
 
 // finder runs a request on the index as it is now.
@@ -259,7 +259,7 @@ func (i *index) apply(run []event.Envelope) (err error) {
 		if err := projections.Known(e); err != nil {
 			return &projections.FoldError{Offset: e.Offset, Kind: e.Kind(), Err: err}
 		}
-		if r, ok := e.Event.(*event.MessagesRemoved); ok && i.kind.removed != nil {
+		if i.kind.removed != nil && removes(e.Event) {
 			if changed { // the index does not find what is only in a batch; a crash behind this goes on from here
 				before := run[k-1]
 				if err := i.write(batch, projections.Checkpoint{Offset: before.Offset, Chain: before.Chain, Version: i.kind.version}); err != nil {
@@ -267,7 +267,7 @@ func (i *index) apply(run []event.Envelope) (err error) {
 				}
 				batch, changed = i.b.NewBatch(), false
 			}
-			gone, err := i.remove(batch, e, r)
+			gone, err := i.remove(batch, e)
 			if err != nil {
 				return err
 			}
@@ -291,10 +291,19 @@ func (i *index) apply(run []event.Envelope) (err error) {
 	return nil
 }
 
+// removes reports whether an event takes messages out.
+func removes(e event.Event) bool {
+	switch e.(type) {
+	case *event.MessagesRemoved, *event.MessagesPurged:
+		return true
+	}
+	return false
+}
+
 // remove adds to a batch what a removal takes out.
-func (i *index) remove(batch *bleve.Batch, e event.Envelope, r *event.MessagesRemoved) (changed bool, err error) {
+func (i *index) remove(batch *bleve.Batch, e event.Envelope) (changed bool, err error) {
 	defer recovered(&err)
-	gone, err := i.kind.removed(i.b.Search, e, r)
+	gone, err := i.kind.removed(i.b.Search, e)
 	switch {
 	case errors.Is(err, errRemoval):
 		return false, &projections.FoldError{Offset: e.Offset, Kind: e.Kind(), Err: err}

@@ -62,15 +62,16 @@ const removePage = 5000
 var errRemoval = errors.New("removal does not name the message")
 
 // removedMessages finds what a removal names. What stands in the place of a message is not searched.
-func removedMessages(find finder, e event.Envelope, r *event.MessagesRemoved) (gone []string, err error) {
+func removedMessages(find finder, e event.Envelope) (gone []string, err error) {
+	if p, ok := e.Event.(*event.MessagesPurged); ok {
+		return purgedMessages(find, e, p)
+	}
+	r := e.Event.(*event.MessagesRemoved)
 	inRoom := anyTerm(fieldRoom, []event.RoomID{e.Room})
 	if r.Until != 0 {
 		which := bleve.NewConjunctionQuery(inRoom)
 		if r.Until < e.At { // else all that come before; Bleve takes no times after 2262
-			yes := true
-			at := bleve.NewDateRangeInclusiveQuery(time.Time{}, max(r.Until, 0).UTC(), nil, &yes)
-			at.SetField(fieldAt)
-			which.AddQuery(at)
+			which.AddQuery(between(0, max(r.Until, 1)))
 		}
 		err = pages(find, which, func(h Hit) error {
 			if h.Offset < e.Offset {
@@ -99,6 +100,61 @@ func removedMessages(find finder, e event.Envelope, r *event.MessagesRemoved) (g
 		}
 	}
 	return gone, nil
+}
+
+// purgedMessages finds what a purge names. The index does not store who wrote a message and when, so what is kept from the
+// purge is asked for, one question for each hold.
+func purgedMessages(find finder, e event.Envelope, p *event.MessagesPurged) (gone []string, err error) {
+	// in finds the messages of the purge's range that are by some authors and of a time.
+	in := func(authors []event.Principal, from, to event.Time, visit func(event.Offset)) error {
+		which := bleve.NewConjunctionQuery(anyTerm(fieldRoom, []event.RoomID{e.Room}))
+		if len(authors) > 0 {
+			which.AddQuery(anyTerm(fieldBy, authors))
+		}
+		if to >= e.At { // no message is younger; Bleve takes no times after 2262
+			to = 0
+		}
+		if from > 0 || to != 0 {
+			which.AddQuery(between(from, to))
+		}
+		return pages(find, which, func(h Hit) error {
+			if h.Offset >= p.First.Offset && h.Offset <= p.Last.Offset && h.MessageID >= p.First.MessageID && h.MessageID <= p.Last.MessageID {
+				visit(h.Offset)
+			}
+			return nil
+		})
+	}
+	if p.Until < 0 {
+		return nil, nil
+	}
+	kept := map[event.Offset]bool{}
+	for _, k := range p.Keeps {
+		if k.From > e.At || k.To < 0 {
+			continue
+		}
+		err := in(k.Authors, k.From, k.To, func(o event.Offset) {
+			if o >= k.First && (k.Last == 0 || o <= k.Last) {
+				kept[o] = true
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = in(nil, 0, max(p.Until, 1), func(o event.Offset) {
+		if !kept[o] {
+			gone = append(gone, documentID(o))
+		}
+	})
+	return gone, err
+}
+
+// between finds messages of a time, the ends included; 0 is an open end.
+func between(from, to event.Time) query.Query {
+	yes := true
+	at := bleve.NewDateRangeInclusiveQuery(open(from), open(to), &yes, &yes)
+	at.SetField(fieldAt)
+	return at
 }
 
 // pages visits all documents that match.

@@ -115,6 +115,9 @@ func summary(w io.Writer, r *proof.Report, continues bool) {
 			}
 			what = strings.Join(ids, ", ")
 		}
+		if p := x.Purged; p != nil {
+			what = p.Text()
+		}
 		fmt.Fprintf(w, "bodies lawfully erased: room %s, messages %s, by %s at %s (event %d)\n", x.Room, what, x.By, x.At, x.Offset)
 	}
 	fmt.Fprintf(w, "checkpoint: %s, %d events, root %s\n", r.Checkpoint.Origin, r.Checkpoint.Size, r.Checkpoint.Root)

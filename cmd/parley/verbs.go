@@ -290,7 +290,7 @@ func (r *verbRun) request(arg []string) (client.Request, error) {
 		body[r.v.ArgKey] = arg
 	}
 	var sent any
-	if r.v.Method == http.MethodPost || r.v.Method == http.MethodPatch {
+	if r.v.Method == http.MethodPost || r.v.Method == http.MethodPatch || r.v.Method == http.MethodPut {
 		sent = body
 	}
 	out := client.Request{Method: r.v.Method, Body: sent}

@@ -46,6 +46,7 @@ type Removal struct {
 	Room     event.RoomID
 	Messages []event.MessageRef // those named; empty: all up to Until
 	Until    event.Time
+	Purged   *event.MessagesPurged // not nil: of its range alone, and what legal holds kept is not erased
 }
 
 // Finding is something that is not proven.
@@ -196,6 +197,8 @@ func (v *verifier) see(e event.Head) {
 		v.room(e.Room).Name = x.Info.Name
 	case *event.MessagesRemoved:
 		r.Removals = append(r.Removals, Removal{Offset: e.Offset, At: e.At, By: e.By, Room: e.Room, Messages: x.Messages, Until: x.Until})
+	case *event.MessagesPurged:
+		r.Removals = append(r.Removals, Removal{Offset: e.Offset, At: e.At, By: e.By, Room: e.Room, Until: x.Until, Purged: x})
 	case *event.FeedReceipt:
 		if x.Feed == r.Feed && x.Last >= r.First && x.Last <= r.Last {
 			v.files = append(v.files, x)

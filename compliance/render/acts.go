@@ -63,6 +63,8 @@ func Acts(cut compliance.Cut, e event.Envelope, f func(Act)) error {
 		return nil
 	case *event.MessagesRemoved:
 		a.What, a.Text = Removal, removed(v)
+	case *event.MessagesPurged:
+		a.What, a.Text = Removal, "messages "+v.Text()+" removed"
 	case *event.NodeLost, *event.NodeStarted:
 		for _, p := range cut.Parts(e) {
 			a.What, a.Room, a.By, a.Endpoint = Part, p.Room, p.By, p.Event.(*event.Parted).Endpoint

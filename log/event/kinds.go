@@ -70,6 +70,10 @@ const (
 	KindEndpointRemoved      Kind = 69
 	KindActiveServersSet     Kind = 70
 	KindPoolPlaced           Kind = 71
+
+	KindHoldSet        Kind = 72
+	KindHoldReleased   Kind = 73
+	KindMessagesPurged Kind = 74
 )
 
 // kinds is the one table from number to name and type.
@@ -127,6 +131,9 @@ var kinds = map[Kind]struct {
 	KindEndpointRemoved:      {"endpoint_removed", func() Event { return new(EndpointRemoved) }},
 	KindActiveServersSet:     {"active_servers_set", func() Event { return new(ActiveServersSet) }},
 	KindPoolPlaced:           {"pool_placed", func() Event { return new(PoolPlaced) }},
+	KindHoldSet:              {"hold_set", func() Event { return new(HoldSet) }},
+	KindHoldReleased:         {"hold_released", func() Event { return new(HoldReleased) }},
+	KindMessagesPurged:       {"messages_purged", func() Event { return new(MessagesPurged) }},
 	KindAdminRead:            {"admin_read", func() Event { return new(AdminRead) }},
 	KindTokenIssued:          {"token_issued", func() Event { return new(TokenIssued) }},
 	KindTokenRevoked:         {"token_revoked", func() Event { return new(TokenRevoked) }},
@@ -237,6 +244,8 @@ type CategoryInfo struct {
 	Invitations bool
 	FileUpload  bool
 	ChatHistory bool
+
+	RetentionDays uint64 `json:",omitempty"` // how long messages of its rooms are kept; 0: for ever
 }
 
 // Code visits the fields.
@@ -249,6 +258,7 @@ func (i *CategoryInfo) Code(c *Coder) {
 	c.Bool(6, &i.Invitations)
 	c.Bool(7, &i.FileUpload)
 	c.Bool(8, &i.ChatHistory)
+	Uint(c, 9, &i.RetentionDays)
 }
 
 // CategoryCreated makes a category.

@@ -24,6 +24,9 @@ type (
 	SearchMessages  = command.SearchMessages
 	RemoveMessages  = command.RemoveMessages
 	ClearRoom       = command.ClearRoom
+	PurgeMessages   = command.PurgeMessages
+	SetHold         = command.SetHold
+	ReleaseHold     = command.ReleaseHold
 
 	FormPool    = command.FormPool
 	StartNode   = command.StartNode

@@ -7,6 +7,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat/command"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/holds"
 )
 
 // freshID returns the wanted id, or a new one when none is wanted.
@@ -33,6 +34,9 @@ func (d *decider) checkCategory(id event.CategoryID, info *event.CategoryInfo) e
 	}
 	if err := checkDescription("category", info.Description); err != nil {
 		return err
+	}
+	if info.RetentionDays > holds.MaxDays {
+		return Refuse(CodeInvalid, "category %q: a retention of %d days, want 1 to %d, or 0 for ever", info.Name, info.RetentionDays, holds.MaxDays)
 	}
 	for _, list := range [][]event.Principal{info.Allowed, info.Denied, info.Creators} {
 		if err := checkPrincipals("category "+info.Name, list); err != nil {

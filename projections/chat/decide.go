@@ -70,6 +70,8 @@ func decide(s *State, r Request, env Env) (Decision, error) {
 		return d.removeMessages(c)
 	case *ClearRoom:
 		return d.clearRoom(c)
+	case *PurgeMessages:
+		return d.purgeMessages(c)
 	case *CreateRoom:
 		return d.createRoom(c)
 	case *ChangeRoom:

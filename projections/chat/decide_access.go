@@ -143,5 +143,6 @@ func (s *State) messageImported(e *event.Envelope, v *event.MessageImported, sav
 	}
 	t.lastMessage = v.MessageID
 	s.tallies.Put(save, t)
+	s.holds.Came(save, e)
 	return nil
 }

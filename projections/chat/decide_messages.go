@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
+	"parley/projections/chat/holds"
 	"parley/projections/chat/policy"
 )
 
@@ -172,6 +173,9 @@ func (d *decider) removeMessages(c *RemoveMessages) (Decision, error) {
 		}
 		was = m
 	}
+	if err := holds.RefuseList(c, d.s.Keeps(c.Room)); err != nil {
+		return Decision{}, err
+	}
 	return d.one(c.Room, &event.MessagesRemoved{Messages: c.Messages, Replaced: c.Replace, Text: text, Query: c.Query}, Result{Room: c.Room})
 }
 
@@ -186,7 +190,29 @@ func (d *decider) clearRoom(c *ClearRoom) (Decision, error) {
 	if d.s.tally(c.Room).lastMessage == 0 {
 		return Decision{Result: Result{Room: c.Room}}, nil
 	}
-	return d.one(c.Room, &event.MessagesRemoved{Until: min(c.Until, d.env.At)}, Result{Room: c.Room})
+	ev, err := d.s.holds.Clear(c, min(c.Until, d.env.At), d.s.Keeps(c.Room), d.s.head.offset)
+	return d.roomEvent(c.Room, ev, err)
+}
+
+// purgeMessages removes what a category's retention keeps no longer.
+func (d *decider) purgeMessages(c *PurgeMessages) (Decision, error) {
+	if d.s.rooms.Get(c.Room) == nil {
+		return Decision{}, inRoom(c.Room, CodeNotFound, "purge room: no room %s", c.Room)
+	}
+	r := holds.Room{Days: d.s.Retention(c.Room), Last: d.s.tally(c.Room).lastMessage, Receipts: d.s.feeds.Slowest(d.s.head.offset), Keeps: d.s.Keeps(c.Room)}
+	ev, err := r.Purge(c, d.env.At)
+	return d.roomEvent(c.Room, ev, err)
+}
+
+// roomEvent makes a decision of at most one event in a room.
+func (d *decider) roomEvent(room event.RoomID, ev event.Event, err error) (Decision, error) {
+	switch {
+	case err != nil:
+		return Decision{}, err
+	case ev == nil:
+		return Decision{Result: Result{Room: room}}, nil
+	}
+	return d.one(room, ev, Result{Room: room})
 }
 
 // readInvitations moves the mark up to which By has seen his invitations; it never goes back.

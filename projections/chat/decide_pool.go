@@ -15,6 +15,9 @@ func (d *decider) administer(c Command) (Decision, error) {
 	if ev, known, err := d.s.book.Decide(c, d.exists); known {
 		return d.lockOut(ev, err)
 	}
+	if ev, known, err := d.s.holds.Decide(c, d.s.head.offset); known {
+		return d.maybe(ev, err)
+	}
 	if ev, res, known, err := d.s.feeds.Decide(c, d.Node, d.s.head.offset); known {
 		out, err := d.maybe(ev, err)
 		out.Result = res

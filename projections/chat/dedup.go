@@ -1,12 +1,10 @@
 package chat
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"hash/fnv"
 
 	"parley/log/event"
+	"parley/projections/chat/form"
 	"parley/projections/chat/memory"
 )
 
@@ -27,17 +25,17 @@ func resultOf(e *event.Envelope) (a, b uint64) {
 	case *event.HistoryRead:
 		return v.First, v.Last
 	case *event.RoomCreated:
-		return packID(string(e.Room))
+		return form.PackID(string(e.Room))
 	case *event.CategoryCreated:
-		return packID(string(v.Category))
+		return form.PackID(string(v.Category))
 	case *event.AddInCreated:
-		return packID(string(v.AddIn))
+		return form.PackID(string(v.AddIn))
 	case *event.GroupCreated:
-		return packID(string(v.Group))
+		return form.PackID(string(v.Group))
 	case *event.TokenIssued:
-		return packID(string(v.Token))
+		return form.PackID(string(v.Token))
 	case *event.UnitCreated:
-		return packID(string(v.Unit))
+		return form.PackID(string(v.Unit))
 	case *event.SettingPublished:
 		return v.Setting.Version, 0
 	case *event.NodeStarted:
@@ -83,19 +81,19 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	case *ReceiptFeed:
 		d.Result.Epoch, d.Result.First, d.Result.Last = c.Receipt.Epoch, uint64(c.Receipt.First), uint64(c.Receipt.Last)
 	case *CreateRoom:
-		d.Result.Room = event.RoomID(unpackID(a, b))
+		d.Result.Room = event.RoomID(form.UnpackID(a, b))
 	case *ChangeRoom:
 		d.Result.Room = c.ID
 	case *RemoveRoom:
 		d.Result.Room = c.ID
 	case *CreateCategory:
-		d.Result.Category = event.CategoryID(unpackID(a, b))
+		d.Result.Category = event.CategoryID(form.UnpackID(a, b))
 	case *ChangeCategory:
 		d.Result.Category = c.ID
 	case *RemoveCategory:
 		d.Result.Category = c.ID
 	case *CreateAddIn:
-		d.Result.AddIn = event.AddInID(unpackID(a, b))
+		d.Result.AddIn = event.AddInID(form.UnpackID(a, b))
 	case *ChangeAddIn:
 		d.Result.AddIn = c.ID
 	case *RemoveAddIn:
@@ -104,20 +102,22 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 		d.Result.Room = c.Room
 	case *ClearRoom:
 		d.Result.Room = c.Room
+	case *PurgeMessages:
+		d.Result.Room = c.Room
 	case *CreateGroup:
-		d.Result.Group = event.GroupID(unpackID(a, b))
+		d.Result.Group = event.GroupID(form.UnpackID(a, b))
 	case *ChangeGroup:
 		d.Result.Group = c.ID
 	case *RemoveGroup:
 		d.Result.Group = c.ID
 	case *IssueToken:
-		d.Result.Token = event.TokenID(unpackID(a, b))
+		d.Result.Token = event.TokenID(form.UnpackID(a, b))
 	case *RevokeToken:
 		d.Result.Token = c.Token
 	case *ImportMessages:
 		d.Result.Room = c.Room
 	case *CreateUnit:
-		d.Result.Unit = event.UnitID(unpackID(a, b))
+		d.Result.Unit = event.UnitID(form.UnpackID(a, b))
 	case *ChangeUnit:
 		d.Result.Unit = c.ID
 	case *RemoveUnit:
@@ -131,20 +131,4 @@ func nodeKey(n event.NodeID) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(n))
 	return h.Sum64() | 1
-}
-
-// packID keeps a GUID in two words.
-func packID(id string) (a, b uint64) {
-	if !validID(id) {
-		return 0, 0
-	}
-	raw, err := hex.DecodeString(id[0:8] + id[9:13] + id[14:18] + id[19:23] + id[24:36])
-	if err != nil {
-		return 0, 0
-	}
-	return binary.BigEndian.Uint64(raw[:8]), binary.BigEndian.Uint64(raw[8:])
-}
-
-func unpackID(a, b uint64) string {
-	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, a>>16&0xffff, a&0xffff, b>>48, b&0xffffffffffff)
 }

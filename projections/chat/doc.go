@@ -21,6 +21,8 @@
 //	CreateCategory, ChangeCategory, RemoveCategory
 //	CreateAddIn, ChangeAddIn, RemoveAddIn
 //	RemoveMessages         listed by id and offset, removed or replaced; ClearRoom: all up to a time
+//	SetHold, ReleaseHold   legal holds: what they keep no command removes
+//	PurgeMessages          messages that their category keeps no longer
 //	SetPolicy, RemovePolicy, GrantPolicy
 //	SetConfiguration, RemoveConfiguration, SetCompliance, RemoveCompliance
 //	ChangeAdmin            roles of an administrator
@@ -58,5 +60,6 @@
 //	R14  (history off: nothing is kept for reading; nothing is refused)
 //	R15  the user has no account, or no policy lets him use persistent chat
 //	A1   the administrator lacks a role
+//	H1   a legal hold keeps the message, or may keep messages of the room
 //	D1...  rules of the directory (package directory)
 package chat

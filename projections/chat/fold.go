@@ -100,7 +100,9 @@ func (s *State) fold(e *event.Envelope, save Saver) error {
 	case *event.MessageImported:
 		return s.messageImported(e, v, save)
 	case *event.MessagesRemoved:
-		return s.messagesRemoved(e, v)
+		return s.messagesRemoved(e, v, save)
+	case *event.MessagesPurged:
+		return s.messagesPurged(e, v, save)
 	case *event.Invited, *event.InvitationsRead:
 		return s.foldInvitations(e, save)
 	}
@@ -172,17 +174,32 @@ func (s *State) posted(e *event.Envelope, v *event.Posted, save Saver) error {
 	}
 	t.lastMessage = v.MessageID
 	s.tallies.Put(save, t)
+	s.holds.Came(save, e)
 	return nil
 }
 
-// messagesRemoved changes nothing here: what a message says is in the history, and its number is never given again.
-func (s *State) messagesRemoved(e *event.Envelope, v *event.MessagesRemoved) error {
+// messagesRemoved changes no message here: what it says is in the history, and its number is never given again.
+func (s *State) messagesRemoved(e *event.Envelope, v *event.MessagesRemoved, save Saver) error {
 	if s.rooms.Get(e.Room) == nil {
 		return contradiction("no room %s", e.Room)
 	}
 	if n := len(v.Messages); n > 0 && v.Messages[n-1].MessageID > s.tally(e.Room).lastMessage {
 		return contradiction("no message %d in %s", v.Messages[n-1].MessageID, e.Room)
 	}
+	if v.Until != 0 {
+		s.holds.Gone(save, e.Room, v.Until, nil)
+	}
+	return nil
+}
+
+func (s *State) messagesPurged(e *event.Envelope, v *event.MessagesPurged, save Saver) error {
+	if s.rooms.Get(e.Room) == nil {
+		return contradiction("no room %s", e.Room)
+	}
+	if v.Last.Offset >= e.Offset || v.Last.MessageID > s.tally(e.Room).lastMessage {
+		return contradiction("no message %d at %d in %s", v.Last.MessageID, v.Last.Offset, e.Room)
+	}
+	s.holds.Gone(save, e.Room, v.Until, v)
 	return nil
 }
 
@@ -273,6 +290,9 @@ func (s *State) roomChanged(e *event.Envelope, v *event.RoomChanged, save Saver)
 	r := *old
 	r.Info, r.UpdatedBy, r.UpdatedAt, r.Revision = v.Info, e.By, e.At, e.Offset
 	r.Info.Category, r.access.gate = g.ID, gateOf(&v.Info)
+	if old.Info.Category != r.Info.Category {
+		s.holds.Moved(save, e.Room, old.Info.Category, e.Offset)
+	}
 	unname(s.roomNames, old.Info.Name, r.ID)
 	s.rooms.Put(save, &r)
 	s.roomNames.Set(foldName(r.Info.Name), r.ID)
@@ -295,6 +315,7 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 	s.setRoles(save, e.Room, none)
 	unname(s.roomNames, r.Info.Name, r.ID)
 	s.box.DropRoom(e.Room, save)
+	s.holds.Dropped(save, e.Room)
 	s.tallies.Remove(save, e.Room)
 	s.rooms.Remove(save, e.Room)
 	return nil

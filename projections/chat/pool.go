@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"parley/log/event"
+	"parley/projections/chat/holds"
 	"parley/projections/chat/invites"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
@@ -16,6 +17,9 @@ func (s *State) foldPool(e *event.Envelope, save Saver) (known bool, err error) 
 	limit := s.book.Limits().ParticipantUpdateLimit
 	if known, err = s.book.Fold(e.Event, e.Offset, save); !known {
 		known, err = s.reg.Fold(e, save)
+	}
+	if !known && err == nil {
+		known, err = s.holds.Fold(e, save)
 	}
 	if !known && err == nil {
 		known, err = s.feeds.Fold(e, save)
@@ -105,6 +109,27 @@ func (s *State) ActiveServers() []event.NodeID { return s.reg.ActiveServers() }
 
 // Site returns the site of the pool, "" if it has none.
 func (s *State) Site() string { return s.reg.Site() }
+
+// Holds returns the legal holds, for questions only: whoever folds into them folds into the state.
+func (s *State) Holds() *holds.Holds { return &s.holds }
+
+// Keeps returns what the legal holds come to in a room.
+func (s *State) Keeps(room event.RoomID) []event.Keep {
+	if r := s.rooms.Get(room); r != nil {
+		return s.holds.Keeps(room, r.Info.Category)
+	}
+	return nil
+}
+
+// Retention returns how many days messages of a room are kept; 0: for ever.
+func (s *State) Retention(room event.RoomID) uint64 {
+	if r := s.rooms.Get(room); r != nil {
+		if g := s.categories.Get(r.Info.Category); g != nil {
+			return g.Info.RetentionDays
+		}
+	}
+	return 0
+}
 
 // shareInvitation lets an invitation share the texts of the rows it speaks of.
 func (s *State) shareInvitation(i *invites.Invitation) {

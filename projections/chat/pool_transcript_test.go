@@ -59,9 +59,9 @@ func (x *transcript) poolCommand(w *words) Command {
 		return &SearchMessages{Rooms: x.rooms(w.plain[1:]), Query: w.query(), Limit: w.num("limit", 0), Found: w.num("found", 0)}
 	case "remove-messages":
 		return &RemoveMessages{Room: event.RoomID(x.id(w.arg(1))), Messages: w.refs(w.str("messages", "")), Replace: w.flag("replace", false),
-			Text: w.str("with", ""), Query: w.query()}
+			Text: w.str("with", ""), Query: w.query(), Facts: w.facts()}
 	case "clear-room":
-		return &ClearRoom{Room: event.RoomID(x.id(w.arg(1))), Until: w.when("until")}
+		return &ClearRoom{Room: event.RoomID(x.id(w.arg(1))), Until: w.when("until"), Look: w.look()}
 	case "create-addin":
 		return &CreateAddIn{ID: event.AddInID(w.str("guid", "")), Info: event.AddInInfo{Name: w.arg(1), URL: w.str("url", "")}}
 	case "change-addin":
@@ -121,7 +121,7 @@ func (x *transcript) poolCommand(w *words) Command {
 	case "place-pool":
 		return &PlacePool{Site: string(scope(1))}
 	}
-	return nil
+	return x.holdCommand(w)
 }
 
 // poolShow prints what the pool answers about itself, and reports whether it was asked.
@@ -170,7 +170,7 @@ func (x *transcript) poolShow(w *words) bool {
 			x.print("%s %v", g.ID, x.s.MayCreateIn(g.ID, principal(w.arg(1))))
 		}
 	default:
-		return false
+		return x.holdShow(w)
 	}
 	return true
 }

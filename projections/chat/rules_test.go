@@ -14,6 +14,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/form"
 	"parley/projections/chat/memory"
 )
 
@@ -479,7 +480,7 @@ func TestRoomURI(t *testing.T) {
 			t.Errorf("%s becomes %s", uri, RoomURI(domain, got))
 		}
 	}
-	if a, b := packID(id); unpackID(a, b) != id {
-		t.Errorf("%s is kept as %s", id, unpackID(a, b))
+	if a, b := form.PackID(id); form.UnpackID(a, b) != id {
+		t.Errorf("%s is kept as %s", id, form.UnpackID(a, b))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"parley/projections/chat/directory"
 	"parley/projections/chat/feeds"
 	"parley/projections/chat/form"
+	"parley/projections/chat/holds"
 	"parley/projections/chat/invites"
 	"parley/projections/chat/memory"
 	"parley/projections/chat/policy"
@@ -120,6 +121,7 @@ type State struct {
 	book       policy.Book       // policies and configurations
 	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
 	box        invites.Box
+	holds      holds.Holds // legal holds, and what is known of messages for them
 
 	// Derived from the tables above by reindex: neither saved nor hashed.
 	roomNames     *btree.Map[string, event.RoomID]
@@ -169,6 +171,8 @@ func NewState() *State {
 		reg:  registry.New(registryRows),
 		box:  invites.NewBox(rowInvitation, rowInbox),
 
+		holds: holds.New(holdRows),
+
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
 		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
@@ -191,6 +195,7 @@ func (s *State) Clone() *State {
 	c.feeds = s.feeds.Copy()
 	c.memory = s.memory.Copy()
 	c.book, c.reg, c.box = s.book.Copy(), s.reg.Copy(), s.box.Copy()
+	c.holds = s.holds.Copy()
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
 	c.grantsOf = s.grantsOf.Copy()

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"parley/log/event"
+	"parley/projections/chat/holds"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
@@ -46,12 +47,17 @@ const (
 	rowInbox         byte = 24
 	rowToken         byte = 25
 
-	rowLast = rowToken
+	rowHold  byte = 30
+	rowMove  byte = 31
+	rowTrail byte = 32
+
+	rowLast = rowTrail
 )
 
 var (
 	policyRows   = policy.Prefixes{Policy: rowPolicy, Configuration: rowConfiguration, Compliance: rowCompliance, Grant: rowPolicyGrant}
 	registryRows = registry.Prefixes{AddIn: rowAddIn, Admin: rowAdmin, Endpoint: rowEndpoint, Place: rowPlace, Token: rowToken}
+	holdRows     = holds.Prefixes{Hold: rowHold, Move: rowMove, Trail: rowTrail}
 )
 
 const skipScheme = len("sip:") // every user has it
@@ -67,6 +73,7 @@ func (s *State) tables() map[byte]table.Rows {
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
 	maps.Copy(all, s.book.Tables(policyRows))
 	maps.Copy(all, s.reg.Tables(registryRows))
+	maps.Copy(all, s.holds.Tables(holdRows))
 	return all
 }
 
@@ -75,7 +82,7 @@ func (s *State) rows() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		tables := s.tables()
 		for p := rowHead; p <= rowLast; p++ {
-			if !tables[p].Each(yield) {
+			if t := tables[p]; t != nil && !t.Each(yield) {
 				return
 			}
 		}

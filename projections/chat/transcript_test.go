@@ -409,7 +409,7 @@ func (x *transcript) command(w *words) (Command, error) {
 		return &ChangeRoom{ID: id, Info: x.roomInfo(w, old.Info), Access: access(w.t, w.str("access", "")),
 			Revision: event.Offset(w.num("revision", 0))}, nil
 	case "remove-room":
-		return &RemoveRoom{ID: event.RoomID(x.id(w.arg(1)))}, nil
+		return &RemoveRoom{ID: event.RoomID(x.id(w.arg(1))), Look: w.look()}, nil
 	case "join":
 		return &Join{Rooms: x.rooms(w.plain[1:])}, nil
 	case "bjoin":
@@ -470,6 +470,7 @@ func categoryInfo(w *words, i event.CategoryInfo) event.CategoryInfo {
 	i.ChatHistory = w.flag("history", i.ChatHistory)
 	i.Invitations = w.flag("invitations", i.Invitations)
 	i.FileUpload = w.flag("files", i.FileUpload)
+	i.RetentionDays = w.num("retention", i.RetentionDays)
 	return i
 }
 

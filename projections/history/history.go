@@ -2,7 +2,7 @@
 // so that any range of a room is one scan.
 //
 // Messages of rooms whose history is switched off (Posted.Unlogged) are not in it. Those that an administrator had
-// removed are not in it either, or stand in it with the text that replaces them. One whose body is erased before its
+// removed, or whose time was over, are not in it either, or stand in it with the text that replaces them. One whose body is erased before its
 // removal was read is in it without its text, for that long. Nothing here checks rights: who may read what is the rules' business.
 package history
 
@@ -85,8 +85,11 @@ func (h *History) Apply(w projections.Writer, e event.Envelope) error {
 	if err := projections.Known(e); err != nil {
 		return err
 	}
-	if r, ok := e.Event.(*event.MessagesRemoved); ok {
+	switch r := e.Event.(type) {
+	case *event.MessagesRemoved:
 		return remove(w, e, r)
+	case *event.MessagesPurged:
+		return purge(w, e, r)
 	}
 	p, ok := event.MessageOf(&e)
 	if !ok || p.Unlogged {
@@ -169,6 +172,35 @@ func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) er
 			err = w.Set(k, event.Marshal(m))
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purge takes out what a purge names: it looks at the range of the purge and at nothing else of the room.
+func purge(w projections.Writer, e event.Envelope, p *event.MessagesPurged) error {
+	rows, ok := w.(projections.ReadWriter)
+	if !ok {
+		return errors.New("a purge needs a writer that reads")
+	}
+	if p.First.MessageID > p.Last.MessageID {
+		return nil
+	}
+	var gone [][]byte
+	var bad error
+	err := rows.Scan(key(e.Room, p.First.MessageID), append(key(e.Room, p.Last.MessageID), 0), func(k, v []byte) bool {
+		var m Message
+		if m, bad = decode(k, v); bad == nil && p.Names(event.MessageRef{MessageID: m.ID, Offset: m.Offset}, m.By, m.At) {
+			gone = append(gone, append([]byte(nil), k...))
+		}
+		return bad == nil
+	})
+	if err := errors.Join(err, bad); err != nil {
+		return err
+	}
+	for _, k := range gone {
+		if err := w.Delete(k); err != nil {
 			return err
 		}
 	}

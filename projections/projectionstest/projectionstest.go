@@ -63,10 +63,7 @@ func Copy(t testing.TB, from, to *Log) {
 // Append appends one entry with these events and does not commit it.
 func (l *Log) Append(drafts ...event.Draft) {
 	l.t.Helper()
-	at := l.last.At + 1
-	if l.last.At == 0 {
-		at = event.Time(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC).UnixNano())
-	}
+	at := l.Now()
 	b := event.Batch{Base: l.last.Offset + 1, At: at, Prev: l.last.Chain, Events: drafts}
 	data, chain, err := b.Seal()
 	if err != nil {
@@ -100,6 +97,14 @@ func (l *Log) Add(drafts ...event.Draft) event.Offset {
 
 // Appended returns the offset of the last event appended, committed or not.
 func (l *Log) Appended() event.Offset { return l.last.Offset }
+
+// Now returns the time that the next entry gets.
+func (l *Log) Now() event.Time {
+	if l.last.At == 0 {
+		return event.Time(time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC).UnixNano())
+	}
+	return l.last.At + 1
+}
 
 // Pass sets how much time passes before the next entry.
 func (l *Log) Pass(d time.Duration) { l.last.At += event.Time(d) }

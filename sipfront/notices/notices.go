@@ -114,6 +114,11 @@ func (b *builder) add(e *event.Envelope) {
 		b.gone(e, func(i event.Incarnation) bool { return i < ev.Incarnation })
 	case *event.MessagesRemoved:
 		b.removed(e, ev)
+	case *event.MessagesPurged:
+		// What is too old to be kept goes unannounced: nobody looks at it, and every room would hear of it every day.
+		if ev.Days == 0 {
+			b.act(e, Act{Room: e.Room, Body: b.notice(xccos.NtcMsgDelete, func(bool) *xccos.Data { return blocks.Cleared(b.after, e.Room, ev.Until) })})
+		}
 	case *event.Invited:
 		for _, i := range ev.Invitations {
 			inv := invites.Invitation{User: i.User, Room: e.Room, ID: i.ID, At: e.At}

@@ -154,6 +154,8 @@ type Options struct {
 	Current func() bool
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
+	// Receipts returns up to where every compliance feed has a receipt; nil: everywhere.
+	Receipts func() event.Offset
 	// DigestMD5 keeps the MD5 form of passwords too.
 	DigestMD5 bool
 }
@@ -200,7 +202,7 @@ func New(o Options) (*API, error) {
 
 // routes is the whole table.
 func (a *API) routes() []route {
-	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
+	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), a.holdRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
 		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())

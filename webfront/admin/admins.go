@@ -246,7 +246,7 @@ func (a *API) issue(s *chat.State, c *TokenChange) (chat.Command, error) {
 	}
 	objects.Set(&cmd.Description, c.Description)
 	if c.Expires != nil {
-		if cmd.Expires, err = parseTime("expires", *c.Expires); err != nil {
+		if cmd.Expires, err = objects.ParseTime("expires", *c.Expires); err != nil {
 			return nil, err
 		}
 	}

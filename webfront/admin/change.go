@@ -86,13 +86,14 @@ func asksWhatIf(r *http.Request) bool { return r.URL.Query().Get(whatIf.Name) ==
 
 // submit decides (what_if=true) or commits a command. done writes the answer after a commit.
 func (a *API) submit(w http.ResponseWriter, r *http.Request, o chat.Origin, c chat.Command, done func(chat.Outcome) error) error {
+	looked := a.env.Look(r.Context(), a.Pool.State(), c, a.Now())
 	req := chat.Request{Origin: o, Command: c}
 	if asksWhatIf(r) {
-		return a.foresee(w, req)
+		return heldRefusal(looked, a.foresee(w, req))
 	}
 	res, err := a.Pool.Submit(r.Context(), req)
 	if err != nil {
-		return err
+		return heldRefusal(looked, err)
 	}
 	a.confirmed(r.Context(), w, res.Offset)
 	return done(res)

@@ -49,7 +49,7 @@ func (a *API) exportData(w http.ResponseWriter, r *http.Request) error {
 	if sel.Level, err = archive.ParseLevel(q.Get("level")); err != nil {
 		return err
 	}
-	if sel.Since, err = parseTime("start_date", q.Get("start_date")); err != nil {
+	if sel.Since, err = objects.ParseTime("start_date", q.Get("start_date")); err != nil {
 		return err
 	}
 	for _, name := range q["scope"] {

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/command"
+	"parley/projections/chat/holds"
 	"parley/projections/chat/match"
 	"parley/projections/chat/roles"
 	"parley/projections/history"
@@ -71,18 +72,6 @@ func (a *API) messageRoutes() []route {
 	}
 }
 
-// parseTime reads a time of a request; "" is 0.
-func parseTime(name, text string) (event.Time, error) {
-	if text == "" {
-		return 0, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Year() < 1970 || t.Year() > 2261 {
-		return 0, chat.Refuse(chat.CodeInvalid, "%s=%q is not a time such as 2024-02-29T23:59:59Z", name, text)
-	}
-	return event.Time(t.UnixNano()), nil
-}
-
 // query makes the query of the rules.
 func (m *MessageQuery) query(s *chat.State) (q event.Query, err error) {
 	q = event.Query{Text: m.Filter, Match: event.Match(objects.Lower(m.MatchClause)), CaseSensitive: m.CaseSensitive}
@@ -93,10 +82,10 @@ func (m *MessageQuery) query(s *chat.State) (q event.Query, err error) {
 	default:
 		return q, chat.Refuse(chat.CodeInvalid, "match_clause=%q is not one of all, or, exact", m.MatchClause)
 	}
-	if q.From, err = parseTime("start_date", m.StartDate); err != nil {
+	if q.From, err = objects.ParseTime("start_date", m.StartDate); err != nil {
 		return q, err
 	}
-	if q.To, err = parseTime("end_date", m.EndDate); err != nil {
+	if q.To, err = objects.ParseTime("end_date", m.EndDate); err != nil {
 		return q, err
 	}
 	for _, name := range m.UserURI {
@@ -176,23 +165,30 @@ func (a *API) removeMessages(w http.ResponseWriter, r *http.Request) error {
 	text := ""
 	objects.Set(&text, c.ReplaceMessage)
 	var reqs []chat.Request
-	add := func(refs []event.MessageRef) {
-		reqs = append(reqs, chat.Request{Origin: part(o, fmt.Sprintf("%d to %d", refs[0].Offset, refs[len(refs)-1].Offset)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q}})
-	}
 	var refs []event.MessageRef
-	n := 0
+	var facts []command.Fact
+	add := func() {
+		reqs = append(reqs, chat.Request{Origin: part(o, fmt.Sprintf("%d to %d", refs[0].Offset, refs[len(refs)-1].Offset)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q, Facts: facts}})
+		refs, facts = nil, nil
+	}
+	n, keeps := 0, s.Keeps(room.ID)
+	var held holds.Held // all parts of a long list are refused together
 	for m, err := range a.find(r.Context(), room, q) {
 		if err != nil {
 			return err
 		}
-		refs, n = append(refs, event.MessageRef{MessageID: m.ID, Offset: m.Offset}), n+1
+		ref := event.MessageRef{MessageID: m.ID, Offset: m.Offset}
+		refs, facts, n = append(refs, ref), append(facts, command.Fact{By: m.By, At: m.At}), n+1
+		held.Look(keeps, n, ref, m.By, m.At)
 		if len(refs) == chat.MaxRemoved {
-			add(refs)
-			refs = nil
+			add()
 		}
 	}
+	if err := held.Refusal("remove messages of room", room.ID); err != nil {
+		return err
+	}
 	if len(refs) > 0 {
-		add(refs)
+		add()
 	}
 	if asksWhatIf(r) {
 		return a.foresee(w, reqs...)
@@ -217,7 +213,7 @@ func (a *API) clearRoom(w http.ResponseWriter, r *http.Request) error {
 	if c.EndDate == nil || *c.EndDate == "" {
 		return chat.Refuse(chat.CodeInvalid, "up to when? give an end_date")
 	}
-	until, err := parseTime("end_date", *c.EndDate)
+	until, err := objects.ParseTime("end_date", *c.EndDate)
 	if err != nil {
 		return err
 	}

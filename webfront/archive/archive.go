@@ -205,6 +205,7 @@ type (
 		Invitations bool              `json:"invitations"`
 		FileUpload  bool              `json:"file_upload"`
 		ChatHistory bool              `json:"chat_history"`
+		Retention   *uint64           `json:"retention_days,omitempty"` // absent: the importing pool keeps its own
 	}
 	// Room is a room. Who made it and when is for the reader; an import is made by whoever imports.
 	Room struct {

@@ -133,7 +133,7 @@ func (e *exporter) rows(ctx context.Context, kind string) (err error) {
 		for c := range s.Categories() {
 			i := c.Info
 			if e.covers(c.ID) && !put(Category{RowCategory, c.ID, i.Name, i.Description, ordered(i.Allowed), ordered(i.Denied), ordered(i.Creators),
-				i.Invitations, i.FileUpload, i.ChatHistory}) {
+				i.Invitations, i.FileUpload, i.ChatHistory, &i.RetentionDays}) {
 				break
 			}
 		}

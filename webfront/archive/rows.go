@@ -248,6 +248,9 @@ func (p *pass) category(s *chat.State, v *Category) chat.Command {
 	if !ok {
 		old, ok = s.CategoryByName(v.Name)
 	}
+	if info.RetentionDays = old.Info.RetentionDays; v.Retention != nil {
+		info.RetentionDays = *v.Retention
+	}
 	switch {
 	case !ok:
 		return &chat.CreateCategory{ID: v.ID, Info: info}

@@ -112,6 +112,9 @@ func (l *line) category(id event.CategoryID, i event.CategoryInfo) {
 	l.add("invitations", i.Invitations)
 	l.add("file_upload", i.FileUpload)
 	l.add("chat_history", i.ChatHistory)
+	if i.RetentionDays > 0 {
+		l.add("retention_days", i.RetentionDays)
+	}
 }
 
 type access struct {

@@ -90,6 +90,10 @@ func everyKind() []event.Event {
 		&event.FeedPaused{Feed: "j", Reason: "disk"},
 		&event.FeedResumed{Feed: "j"},
 		&event.FeedRemoved{Feed: "j"},
+		&event.HoldSet{Hold: "case 1", Info: event.HoldInfo{Reason: "why", Rooms: []event.RoomID{room}, Categories: []event.CategoryID{cat}, Authors: []event.Principal{"sip:bob@contoso.test"}, From: 1_600_000_000_000_000_000, FromOffset: 9}},
+		&event.HoldReleased{Hold: "case 1", Reason: "settled"},
+		&event.MessagesPurged{First: event.MessageRef{MessageID: 4, Offset: 9}, Last: event.MessageRef{MessageID: 7, Offset: 20}, Until: 1_600_000_000_000_000_000, Days: 30,
+			Keeps: []event.Keep{{Hold: "case 1", Authors: []event.Principal{"sip:bob@contoso.test"}, To: 1_500_000_000_000_000_000, First: 9, Last: 12}}},
 	}
 }
 

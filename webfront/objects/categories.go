@@ -21,6 +21,7 @@ type Category struct {
 	Invitations    bool             `json:"invitations"`
 	FileUpload     bool             `json:"file_upload"`
 	ChatHistory    bool             `json:"chat_history" doc:"messages are kept for reading; compliance gets them either way"`
+	RetentionDays  uint64           `json:"retention_days" doc:"how long messages of its rooms are kept; 0: for ever"`
 	Rooms          int              `json:"rooms" doc:"how many it has"`
 	Revision       event.Offset     `json:"revision"`
 }
@@ -36,6 +37,7 @@ type CategoryChange struct {
 	Invitations    *bool       `json:"invitations,omitempty"`
 	FileUpload     *bool       `json:"file_upload,omitempty"`
 	ChatHistory    *bool       `json:"chat_history,omitempty"`
+	RetentionDays  *uint64     `json:"retention_days,omitempty" doc:"1 to 36525; 0: for ever"`
 	Seen
 }
 
@@ -81,7 +83,7 @@ func showCategory(v View, c chat.Category) Category {
 	return Category{Category: c.Info.Name, ID: c.ID, Description: c.Info.Description,
 		AllowedMembers: v.list(c.Info.Allowed), DeniedMembers: v.list(c.Info.Denied), Creators: v.list(c.Info.Creators),
 		Invitations: c.Info.Invitations, FileUpload: c.Info.FileUpload, ChatHistory: c.Info.ChatHistory,
-		Rooms: rooms, Revision: c.Revision}
+		RetentionDays: c.Info.RetentionDays, Rooms: rooms, Revision: c.Revision}
 }
 
 // FindCategory finds a category by GUID or name. The product's identity POOL\NAME is taken too.
@@ -106,6 +108,7 @@ func (c *CategoryChange) apply(s *chat.State, i event.CategoryInfo) (event.Categ
 	Set(&i.Invitations, c.Invitations)
 	Set(&i.FileUpload, c.FileUpload)
 	Set(&i.ChatHistory, c.ChatHistory)
+	Set(&i.RetentionDays, c.RetentionDays)
 	for _, l := range []struct {
 		to   *[]event.Principal
 		from *ListChange

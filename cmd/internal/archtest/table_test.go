@@ -72,7 +72,7 @@ var table = []row{
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
 		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
-			"projections/chat/policy", "projections/chat/feeds", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
+			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
@@ -122,11 +122,13 @@ var table = []row{
 		never: []ban{noRaft, noSIP, {"compliance/lyncxml", "a feed knows adapters by their interface; cmd chooses one"}, noWeb}},
 	{pkg: "compliance/adaptertest", may: []string{"compliance", "projections/chat", "log/event"}, never: []ban{noRaft, noSIP}},
 	{pkg: "compliance/proof", may: []string{"log/event"}, never: []ban{noRaft, noSIP, noViews}},
+	{pkg: "compliance/retention", may: []string{"projections/chat", "projections/chat/holds", "projections/history", "log/event"},
+		never: []ban{noRaft, noSIP, noWeb, {"compliance/render", "what goes does not depend on how it was archived"}}},
 	{pkg: "compliance/render", may: []string{"compliance", "log/event"}, never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/history", "projections/state", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},

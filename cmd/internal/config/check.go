@@ -53,6 +53,9 @@ func (c *Config) Check(now time.Time) error {
 	if s := c.Scrub; s.CompareEvery != 0 && s.CompareEvery < time.Second {
 		k.add("scrub.compare_every", "%v is out of range; use 1s or more, or 0 for never", s.CompareEvery)
 	}
+	if e := c.Retention.Every; e < time.Second {
+		k.add("retention.every", "%v is out of range; use 1s or more", e)
+	}
 	c.checkPrograms(k)
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)

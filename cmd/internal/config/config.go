@@ -39,6 +39,8 @@ type Config struct {
 	Admin Admin `koanf:"admin"`
 	// What looks for damage in the background.
 	Scrub Scrub `koanf:"scrub"`
+	// What looks for messages that their category keeps no longer.
+	Retention Retention `koanf:"retention"`
 	// File with the key that signs checkpoints of the log, so that files of a feed can be proven to an auditor. The
 	// same on every node; `parley pool init` makes it, and the auditor gets the public half, pool.vkey. Readable by the
 	// server's user only. Empty: this node proves nothing.
@@ -149,6 +151,13 @@ type Scrub struct {
 	CompareEvery time.Duration `koanf:"compare_every"`
 }
 
+// Retention says how often the leader looks for messages whose time is over. Which those are, categories say.
+type Retention struct {
+	// Between two looks at all rooms. A message goes with the first look after the first midnight (UTC) at which it is as old as
+	// its category keeps messages. At least 1 second.
+	Every time.Duration `koanf:"every"`
+}
+
 // Program is a command line that a feed names.
 type Program struct {
 	// Name that the feed's option program has: 1 to 63 lower-case letters, digits and "-".
@@ -186,7 +195,8 @@ func Default() Config {
 
 			ReplaceVoterAfter: 30 * time.Second,
 		},
-		Scrub: Scrub{Every: 24 * time.Hour, CompareEvery: 10 * time.Minute},
+		Scrub:     Scrub{Every: 24 * time.Hour, CompareEvery: 10 * time.Minute},
+		Retention: Retention{Every: 15 * time.Minute},
 		SIP: SIP{
 			DigestMD5:               true,
 			MaxConnections:          30_000,

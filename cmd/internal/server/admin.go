@@ -13,7 +13,6 @@ import (
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/chat"
-	"parley/projections/history"
 	"parley/raftnode"
 	"parley/sipfront/flow"
 	"parley/webfront/admin"
@@ -133,10 +132,7 @@ func (n *Node) adminOptions() (admin.Options, error) {
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
 		Remote: n.nodes.Status, FeedOps: n.feedOps(), Current: n.current.Load,
-		// The history may be a moment behind the state.
-		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
-			return backend{n}.History(ctx, room, first, last)
-		},
+		History: n.readHistory, Receipts: n.receipts,
 	}
 	var err error
 	if o.Prover, err = n.openProver(); err != nil {

@@ -216,6 +216,7 @@ func (n *Node) start() error {
 		}
 	})
 	n.wg.Go(n.erase)
+	n.retain()
 	n.scrubbing()
 	close(n.ready)
 	return nil
@@ -223,9 +224,7 @@ func (n *Node) start() error {
 
 // erase carries out removals. A post stays until every feed has proven it durable: the archive must get its text.
 func (n *Node) erase() {
-	err := eraser.Run(n.run, eraser.Config{Log: n.log, Logger: n.logger, Limit: func() event.Offset {
-		return n.feeds.Slowest(n.log.Head().Offset)
-	}, Copies: []func(context.Context, event.Offset) error{n.purgeViews, n.purgeIndex}})
+	err := eraser.Run(n.run, eraser.Config{Log: n.log, Logger: n.logger, Limit: n.receipts, Copies: []func(context.Context, event.Offset) error{n.purgeViews, n.purgeIndex}})
 	switch {
 	case err == nil:
 	case errors.Is(err, log.ErrRemoval):

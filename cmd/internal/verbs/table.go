@@ -14,6 +14,7 @@ type Group struct{ Words, Short string }
 func Groups() []Group {
 	return []Group{
 		{"room", "Chat rooms"}, {"message", "Messages of a room: read, remove or replace them"}, {"category", "Categories of rooms: who may meet there"},
+		{"hold", "Legal holds: messages that nobody can remove"},
 		{"addin", "Add-ins: web pages that a room shows beside the conversation"}, {"user", "Accounts"}, {"group", "Groups of users and groups"},
 		{"ou", "Organisational units: where accounts and groups live"}, {"policy", "Policies: who may use chat rooms at all"},
 		{"config", "Configurations: limits of the pool; and configuration files of nodes"}, {"compliance", "Compliance configurations: what is archived, and how"},
@@ -137,7 +138,7 @@ func messages() []Verb {
 }
 
 func categories() []Verb {
-	return object{word: "category", noun: "category", arg: "CATEGORY", find: "name or GUID", path: "/categories", nameKey: "name", nameFlag: "name",
+	return append(object{word: "category", noun: "category", arg: "CATEGORY", find: "name or GUID", path: "/categories", nameKey: "name", nameFlag: "name",
 		read: roles.CategoryRead, create: roles.CategoryChange,
 		makes: "Make a category; nobody is allowed before --allowed-members-add", shows: "Show a category, or all", alters: "Change a category", drops: "Remove a category that has no rooms",
 		question: "Remove category %s?",
@@ -147,7 +148,8 @@ func categories() []Verb {
 			{Name: "description", Value: "TEXT", Help: "for people, at most 1024 bytes"},
 			{Name: "allowed-members", Kind: List, Value: principals, Help: "allowed members"},
 			{Name: "denied-members", Kind: List, Value: principals, Help: "denied members, who are denied even if allowed"},
-			{Name: "creators", Kind: List, Value: principals, Help: "creators of rooms"}, asObject,
+			{Name: "creators", Kind: List, Value: principals, Help: "creators of rooms"},
+			{Name: "retention", Field: "retention_days", Kind: Number, Value: "DAYS", Max: 36_525, Default: "0", Help: "how long messages of its rooms are kept; 0 for ever"}, asObject,
 		},
 		onNew: []Option{
 			{Name: "enable-invitations", Field: "invitations", Kind: Switch, Help: "rooms may invite their new members"},
@@ -160,8 +162,39 @@ func categories() []Verb {
 			{Name: "chat-history", Kind: Flag, Help: "messages are kept for reading; compliance gets them either way"}},
 		onGet: []Option{both(asObject)},
 		columns: []Column{{"NAME", "category"}, {"ROOMS", "rooms"}, {"ALLOWED", "allowed_members"}, {"DENIED", "denied_members"}, {"CREATORS", "creators"},
-			{"INVITATIONS", "invitations"}, {"FILES", "file_upload"}, {"HISTORY", "chat_history"}},
-	}.verbs()
+			{"INVITATIONS", "invitations"}, {"FILES", "file_upload"}, {"HISTORY", "chat_history"}, {"DAYS", "retention_days"}},
+	}.verbs(), Verb{Words: "category purge", Arg: One, ArgWord: "CATEGORY", ArgFlag: "identity", ArgFind: "name or GUID", Short: "Purge what the category keeps no longer, now",
+		Long: "It happens by itself once a day. --what-if says how many messages would go, how many a legal hold keeps, and how many wait for a\n" +
+			"compliance feed; with --retention as if the category had another one. What is purged is erased from every node's log, history and\nsearch index once every feed has delivered the purge; that it was there stays in the log, which still verifies.",
+		Method: http.MethodPost, Path: "/categories/{}/purge", Right: roles.MessageRemove, Slow: true, Question: "Purge old messages of category %s, for good?",
+		Options: []Option{{Name: "retention", Field: "retention_days", Kind: Number, Value: "DAYS", Min: 1, Max: 36_525, Help: "with --what-if: as if it kept messages for so many days"}},
+		Done:    "category {category}, up to {until}: {messages} messages in {rooms} rooms; a legal hold keeps {held}, {waiting} wait for a feed (event {offset})"})
+}
+
+func holds() []Verb {
+	columns := []Column{{"HOLD", "hold"}, {"ROOMS", "rooms"}, {"CATEGORIES", "categories"}, {"AUTHORS", "user_uri"}, {"FROM", "start_date"}, {"TO", "end_date"},
+		{"SET-BY", "set_by"}, {"SET-AT", "set_at"}, {"RELEASED", "released"}, {"REASON", "reason"}}
+	released := Option{Name: "released", Kind: Switch, Query: true, Help: "those that were released too"}
+	return []Verb{
+		{Words: "hold set", Arg: One, ArgWord: "HOLD", ArgFlag: "identity", Short: "Set a legal hold, or change it",
+			Long: "What a hold keeps can be neither removed nor replaced, and is not purged when its retention is over: such a command is refused,\nand the refusal names the hold. " +
+				"Without options a hold keeps everything; each option narrows it. Rooms and categories are one\nset; a room counts for the category that it is in, and for the one it was in when a message came.",
+			Method: http.MethodPut, Path: "/holds/{}", Right: roles.HoldChange,
+			Options: []Option{{Name: "reason", Value: "TEXT", Help: "for people: the matter"},
+				{Name: "rooms", Kind: Words, Value: "ROOMS", Help: "messages of these rooms; \"\" for all"},
+				{Name: "categories", Kind: Words, Value: "CATEGORIES", Help: "messages of rooms of these categories; \"\" for all"},
+				{Name: "user-uri", Kind: Words, Value: principals, Help: "posted by one of these; \"\" for all"},
+				{Name: "start-date", Kind: Time, Value: "TIME", Help: "posted then or later"},
+				{Name: "end-date", Kind: Time, Value: "TIME", Help: "posted then or earlier; a date alone is its first moment"},
+				{Name: "from-offset", Kind: Number, Value: "N", Help: "recorded by this event or a later one"},
+				{Name: "create", Kind: Switch, Help: "refuse if there is such a hold"}, revision}},
+		{Words: "hold get", Arg: OneOrAll, ArgWord: "HOLD", ArgFlag: "identity", Short: "Show a legal hold, or all", Method: http.MethodGet, Path: "/holds", Right: roles.HoldRead,
+			Options: []Option{released, resultSize}, Columns: columns},
+		{Words: "hold list", Short: "List the legal holds", Method: http.MethodGet, Path: "/holds", Right: roles.HoldRead, Options: []Option{released, resultSize}, Columns: columns},
+		{Words: "hold rm", Arg: One, ArgWord: "HOLD", ArgFlag: "identity", Short: "Release a legal hold", Long: "What it kept can be removed from now on, and is purged if its retention is over.",
+			Method: http.MethodDelete, Path: "/holds/{}", Right: roles.HoldChange, Question: "Release legal hold %s?", Done: "hold {removed} is released (event {offset})",
+			Options: []Option{{Name: "reason", Value: "TEXT", Query: true, Help: "for people"}}},
+	}
 }
 
 func addIns() []Verb {
@@ -333,7 +366,7 @@ var DataImportOptions = []Option{
 
 // All returns every verb that is nothing but a request.
 func All() []Verb {
-	return slices.Concat(rooms(), messages(), categories(), addIns(), directory(), policies(), poolVerbs())
+	return slices.Concat(rooms(), messages(), categories(), holds(), addIns(), directory(), policies(), poolVerbs())
 }
 
 // Flags returns the names of the options that take true or false, so that both --x true and --x=true can be read.

@@ -198,7 +198,7 @@ func TestTable(t *testing.T) {
 		if strings.Contains(v.Words, " ") && !groups[v.Object()] {
 			t.Errorf("%s: belongs to no group", v.Words)
 		}
-		if (v.Name() == "rm" || v.Name() == "clear") != (v.Question != "") {
+		if slices.Contains([]string{"rm", "clear", "purge"}, v.Name()) != (v.Question != "") {
 			t.Errorf("%s: asks %q", v.Words, v.Question)
 		}
 		if strings.Contains(v.Path, "{}") && v.Arg != One {

@@ -120,7 +120,10 @@ type (
 		Revision event.Offset
 	}
 	// RemoveRoom removes a room.
-	RemoveRoom struct{ ID event.RoomID }
+	RemoveRoom struct {
+		ID   event.RoomID
+		Look Look
+	}
 	// CreateUser makes an account.
 	CreateUser struct {
 		User   event.Principal
@@ -178,7 +181,8 @@ var commands = map[uint16]func() Command{
 	65: func() Command { return new(SetCompliance) }, 66: func() Command { return new(RemoveCompliance) },
 	67: func() Command { return new(ChangeAdmin) }, 68: func() Command { return new(SetEndpoint) },
 	69: func() Command { return new(RemoveEndpoint) }, 70: func() Command { return new(SetActiveServers) },
-	71: func() Command { return new(PlacePool) },
+	71: func() Command { return new(PlacePool) }, 72: func() Command { return new(SetHold) },
+	73: func() Command { return new(ReleaseHold) }, 74: func() Command { return new(PurgeMessages) },
 	50: func() Command { return new(ClaimFeed) }, 53: func() Command { return new(SetFeed) }, 54: func() Command { return new(RemoveFeed) },
 	55: func() Command { return new(PauseFeed) }, 56: func() Command { return new(ResumeFeed) },
 	51: func() Command { return new(CutFeed) }, 52: func() Command { return new(ReceiptFeed) },
@@ -301,7 +305,7 @@ func (m *ChangeRoom) Code(c *event.Coder) {
 }
 
 // Code visits the fields.
-func (m *RemoveRoom) Code(c *event.Coder) { event.Str(c, 1, &m.ID) }
+func (m *RemoveRoom) Code(c *event.Coder) { event.Str(c, 1, &m.ID); c.Sub(2, m.Look.code) }
 
 // Code visits the fields.
 func (m *CreateUser) Code(c *event.Coder) {

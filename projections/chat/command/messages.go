@@ -22,11 +22,13 @@ type (
 		Replace  bool
 		Text     string // with Replace; empty: the product's sentence (DefaultReplacement)
 		Query    event.Query
+		Facts    []Fact // of each message; without them every legal hold of the room is in the way
 	}
 	// ClearRoom removes every message of a room up to and including a time; one that has not come yet is now.
 	ClearRoom struct {
 		Room  event.RoomID
 		Until event.Time
+		Look  Look
 	}
 )
 
@@ -59,7 +61,12 @@ func (m *RemoveMessages) Code(c *event.Coder) {
 	c.Bool(3, &m.Replace)
 	event.Str(c, 4, &m.Text)
 	c.Sub(5, m.Query.Code)
+	event.Subs(c, 6, &m.Facts, (*Fact).code)
 }
 
 // Code visits the fields.
-func (m *ClearRoom) Code(c *event.Coder) { event.Str(c, 1, &m.Room); event.Int(c, 2, &m.Until) }
+func (m *ClearRoom) Code(c *event.Coder) {
+	event.Str(c, 1, &m.Room)
+	event.Int(c, 2, &m.Until)
+	c.Sub(3, m.Look.code)
+}

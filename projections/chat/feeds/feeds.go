@@ -71,6 +71,18 @@ func (t *Feeds) Feed(name string) (Feed, bool) { return t.rows.Value(name) }
 // All returns all feeds, by name, also those that were removed.
 func (t *Feeds) All() iter.Seq[Feed] { return t.rows.All() }
 
+// Slowest returns up to which offset every feed that the log configures has a receipt, at most head. One that is paused
+// counts.
+func (t *Feeds) Slowest(head event.Offset) event.Offset {
+	t.rows.Scan(func(f *Feed) bool {
+		if f.Configured() {
+			head = min(head, f.Receipt)
+		}
+		return true
+	})
+	return head
+}
+
 func (t *Feeds) copyOf(name string) *Feed {
 	if f := t.rows.Get(name); f != nil {
 		c := *f
