@@ -237,6 +237,9 @@ type CategoryInfo struct {
 	Invitations bool
 	FileUpload  bool
 	ChatHistory bool
+
+	ArchiveLag   int64    `json:",omitempty"` // nanoseconds that an archive may be behind before nobody may post; 0: it does not matter
+	ArchiveFeeds []string `json:",omitempty"` // feeds that count for it; empty: all that cover the room
 }
 
 // Code visits the fields.
@@ -249,6 +252,8 @@ func (i *CategoryInfo) Code(c *Coder) {
 	c.Bool(6, &i.Invitations)
 	c.Bool(7, &i.FileUpload)
 	c.Bool(8, &i.ChatHistory)
+	Int(c, 12, &i.ArchiveLag)
+	Strs(c, 13, &i.ArchiveFeeds)
 }
 
 // CategoryCreated makes a category.

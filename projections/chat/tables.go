@@ -45,8 +45,9 @@ const (
 	rowInvitation    byte = 23
 	rowInbox         byte = 24
 	rowToken         byte = 25
+	rowClock         byte = 28
 
-	rowLast = rowToken
+	rowLast = rowClock
 )
 
 var (
@@ -61,9 +62,9 @@ func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
-		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: s.feeds.Rows(),
-		rowSeen: &s.memory,
+		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowSeen: &s.memory,
 	}
+	all[rowFeed], all[rowClock] = s.feeds.Rows()
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
 	maps.Copy(all, s.book.Tables(policyRows))
 	maps.Copy(all, s.reg.Tables(registryRows))
@@ -75,7 +76,7 @@ func (s *State) rows() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		tables := s.tables()
 		for p := rowHead; p <= rowLast; p++ {
-			if !tables[p].Each(yield) {
+			if t := tables[p]; t != nil && !t.Each(yield) {
 				return
 			}
 		}
