@@ -112,6 +112,10 @@ func (l *line) category(id event.CategoryID, i event.CategoryInfo) {
 	l.add("invitations", i.Invitations)
 	l.add("file_upload", i.FileUpload)
 	l.add("chat_history", i.ChatHistory)
+	if i.ArchiveLag != 0 {
+		l.add("archive_lag", i.ArchiveLag)
+		l.add("archive_feeds", append([]string{}, i.ArchiveFeeds...))
+	}
 }
 
 type access struct {

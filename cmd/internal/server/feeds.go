@@ -55,6 +55,7 @@ func (n *Node) openFeeds() error {
 		return n.adapter(&info, nil, "")
 	}}
 	n.registry.MustRegister(cfg.Metrics.Collectors()...)
+	n.registry.MustRegister(compliance.SilencedMetric(feedPool{n}.State))
 	for _, c := range n.cfg.Feeds {
 		a, err := n.adapter(fromFile(c.Adapter, c.Dir), nil, "")
 		if err != nil {
@@ -167,6 +168,17 @@ func (n *Node) feedCheck() ops.Check {
 			if s.LastError != "" {
 				errs = append(errs, fmt.Errorf("feed %s: %s", s.Feed, s.LastError))
 			}
+		}
+		return errors.Join(errs...)
+	}}
+}
+
+// silenceCheck warns in /readyz while nobody may post somewhere because an archive is behind.
+func (n *Node) silenceCheck() ops.Check {
+	return ops.Check{Name: "archive", Warn: true, Run: func(context.Context) error {
+		var errs []error
+		for c, why := range compliance.Silenced(n.rooms.Current(), event.Time(time.Now().UnixNano())) {
+			errs = append(errs, fmt.Errorf("nobody may post in category %s: %s", c.Info.Name, why))
 		}
 		return errors.Join(errs...)
 	}}

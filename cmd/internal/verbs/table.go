@@ -148,6 +148,8 @@ func categories() []Verb {
 			{Name: "allowed-members", Kind: List, Value: principals, Help: "allowed members"},
 			{Name: "denied-members", Kind: List, Value: principals, Help: "denied members, who are denied even if allowed"},
 			{Name: "creators", Kind: List, Value: principals, Help: "creators of rooms"}, asObject,
+			{Name: "archive-lag", Value: "DURATION", Help: "nobody may post while a compliance feed is further behind than this, 1s to 720h; 0s: posting does not wait"},
+			{Name: "archive-feeds", Kind: Words, Value: "FEEDS", Help: "feeds that count for --archive-lag; \"\" for all that cover the room"},
 		},
 		onNew: []Option{
 			{Name: "enable-invitations", Field: "invitations", Kind: Switch, Help: "rooms may invite their new members"},
