@@ -187,6 +187,7 @@ func (l *line) plain(v reflect.Value) {
 			l.add("password_set", !f.IsZero())
 		case name == "info":
 			l.plain(f)
+		case f.IsZero() && v.Type().Field(i).Tag.Get("json") == ",omitempty": // a field that came later
 		default:
 			l.add(name, valueOf(f))
 		}

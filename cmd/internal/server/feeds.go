@@ -78,8 +78,12 @@ func (n *Node) adapter(info *event.FeedInfo, fs compliance.FS, dir string) (comp
 	if k == nil {
 		return nil, fmt.Errorf("there is no adapter %q", info.Adapter)
 	}
-	o := compliance.NewOptions(info.Options)
-	a, err := k.New(compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program}, o)
+	return n.made(k, info, compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program})
+}
+
+func (n *Node) made(k *compliance.Kind, info *event.FeedInfo, env compliance.Env) (compliance.Adapter, error) {
+	o := compliance.OptionsOf(info)
+	a, err := k.New(env, o)
 	if err == nil {
 		err = o.Err()
 	}
@@ -114,7 +118,11 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
 	if info.Adapter == "" {
 		return errors.New("a new feed needs an adapter")
 	}
-	if _, err := n.adapter(info, nil, ""); err != nil {
+	k := adapters[info.Adapter]
+	if k == nil {
+		return fmt.Errorf("there is no adapter %q", info.Adapter)
+	}
+	if _, err := n.made(k, info, compliance.Env{Node: n.id, Program: n.program, Check: true}); err != nil {
 		return err
 	}
 	for _, o := range info.Options {

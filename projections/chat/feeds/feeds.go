@@ -174,7 +174,8 @@ func (t *Feeds) set(e *event.Envelope, v *event.FeedSet) (*Feed, error) {
 // Equal reports whether two configurations are the same.
 func Equal(a, b *event.FeedInfo) bool {
 	return a.Adapter == b.Adapter && slices.Equal(a.Options, b.Options) && slices.Equal(a.Rooms, b.Rooms) &&
-		slices.Equal(a.Categories, b.Categories) && slices.Equal(a.Kinds, b.Kinds) && a.Every == b.Every && a.MaxEvents == b.MaxEvents
+		slices.Equal(a.Categories, b.Categories) && slices.Equal(a.Kinds, b.Kinds) && a.Every == b.Every && a.MaxEvents == b.MaxEvents &&
+		a.Template == b.Template
 }
 
 func sameReceipt(a, b *event.FeedReceipt) bool {
