@@ -4,7 +4,7 @@
 GO       ?= go
 RACE     ?= -race
 PACKAGES := $(shell $(GO) list ./... 2>/dev/null)
-APT      := pidgin-sipe libpurple0 libpurple-dev libglib2.0-dev libxml2-dev gcc make pkg-config
+APT      := pidgin-sipe libpurple0 libpurple-dev libglib2.0-dev libxml2-dev libxml2-utils gcc make pkg-config
 
 .PHONY: help
 help: ## print the targets
@@ -30,11 +30,11 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod
 	$(GO) mod tidy -diff
 
 .PHONY: deps
-deps: ## install what the real-client tests need (Debian, root); elsewhere say what is missing
-	@if pkg-config --exists purple glib-2.0 libxml-2.0 2>/dev/null && command -v gcc >/dev/null && ls /usr/lib/purple-2/libsipe.so >/dev/null 2>&1; then :; \
+deps: ## install what the tests of the real client and of XML need (Debian, root); elsewhere say what is missing
+	@if pkg-config --exists purple glib-2.0 libxml-2.0 2>/dev/null && command -v gcc >/dev/null && command -v xmllint >/dev/null && ls /usr/lib/purple-2/libsipe.so >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(APT) >/dev/null; \
-	else echo "real-client tests need these Debian packages: $(APT)"; [ -z "$$CI" ] || exit 1; fi
+	else echo "the tests of the real client and of XML need these Debian packages: $(APT)"; [ -z "$$CI" ] || exit 1; fi
 
 .PHONY: bench
 bench: ## short benchmarks, each with its baseline in the same run; writes the table of docs/performance.md

@@ -414,13 +414,7 @@ func bookkeeping(before *chat.State, e event.Envelope) bool {
 }
 
 // housekeeping is bookkeeping without the state: the loss or the start of a node may have parted somebody.
-func housekeeping(e event.Envelope) bool {
-	switch e.Event.(type) {
-	case *event.FeedClaimed, *event.FeedCut, *event.FeedReceipt, *event.NodeStarted, *event.NodeLost:
-		return true
-	}
-	return false
-}
+func housekeeping(e event.Envelope) bool { return feeds.Housekeeping(e.Event) }
 
 // due returns how long to wait before the next cut; never less than a moment while there is nothing to cut.
 func (f *Feed) due() time.Duration {

@@ -2,10 +2,14 @@ package compliance
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -141,4 +145,28 @@ func (f *Feeds) Slowest(head event.Offset) event.Offset {
 // Static reports whether the node's configuration file has a feed of that name.
 func (f *Feeds) Static(name string) bool {
 	return slices.ContainsFunc(f.cfg.Static, func(c FeedConfig) bool { return c.Name == name })
+}
+
+// Silenced yields the categories in which nobody may post, or not in all of their rooms, because an archive is behind, with
+// the reason: as a node's state has it, so on every node alike but for how far each has read.
+func Silenced(s *chat.State, now event.Time) iter.Seq2[chat.Category, string] {
+	return func(yield func(chat.Category, string) bool) {
+		for c := range s.Categories() {
+			if why := s.Silence(c.ID, now); why != "" && !yield(c, why) {
+				return
+			}
+		}
+	}
+}
+
+// SilencedMetric counts the categories of Silenced when it is asked.
+func SilencedMetric(state func() *chat.State) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "parley_compliance_silenced_categories",
+		Help: "Categories in which nobody may post, at least in some rooms, because an archive is behind."}, func() float64 {
+		n := 0
+		for range Silenced(state(), event.Time(time.Now().UnixNano())) {
+			n++
+		}
+		return float64(n)
+	})
 }

@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -27,14 +28,18 @@ type Env struct {
 	// say: a replay.
 	FS  FS
 	Dir string
+	// Check says that the adapter is made only to check a configuration, before it is set: what is not wrong but would not
+	// work is then an error as well.
+	Check bool
 	// Program returns the command line of a program that the node's configuration has under a name.
 	Program func(name string) ([]string, error)
 }
 
 // Options reads a feed's options. It remembers the first mistake, and which options nobody asked for.
 type Options struct {
-	left map[string]string
-	err  error
+	left     map[string]string
+	template string
+	err      error
 }
 
 // NewOptions returns a reader of options.
@@ -44,6 +49,20 @@ func NewOptions(list []event.FeedOption) *Options {
 		o.left[v.Name] = v.Value
 	}
 	return o
+}
+
+// OptionsOf returns a reader of a feed's configuration: its options, and its template.
+func OptionsOf(i *event.FeedInfo) *Options {
+	o := NewOptions(i.Options)
+	o.template = i.Template
+	return o
+}
+
+// Template returns the template, empty if there is none. An adapter that takes none leaves it unread, which is an error.
+func (o *Options) Template() string {
+	t := o.template
+	o.template = ""
+	return t
 }
 
 // Text returns an option, or what holds without it.
@@ -99,6 +118,9 @@ func (o *Options) Fail(format string, args ...any) {
 
 // Err returns the first mistake. An option that was not read is one.
 func (o *Options) Err() error {
+	if o.err == nil && o.template != "" {
+		return errors.New("this adapter takes no template")
+	}
 	if o.err == nil && len(o.left) > 0 {
 		return fmt.Errorf("there is no option %s", strings.Join(slices.Sorted(maps.Keys(o.left)), ", "))
 	}

@@ -24,6 +24,8 @@ func sipStatus(code chat.Code) (int, string) {
 		return 410, "Room Disabled"
 	case chat.CodeTooLarge:
 		return 413, "Message Too Large"
+	case chat.CodeNotArchived:
+		return 480, "Archive Behind" // not 503: a client would try again at once, and the archive may take its time
 	case chat.CodeUnsupported:
 		return 501, "Not Implemented"
 	case chat.CodeUnavailable:

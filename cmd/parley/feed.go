@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func (a *app) feedStatusCmd() *cobra.Command {
 
 func (a *app) feedSetCmd() *cobra.Command {
 	var f changeFlags
-	var adapter, every, from string
+	var adapter, every, from, templateFile string
 	var options, rooms, categories, kinds []string
 	var maxEvents uint64
 	var create bool
@@ -67,11 +68,19 @@ func (a *app) feedSetCmd() *cobra.Command {
 	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only these `KINDS` of events; \"\" for all")
 	cmd.Flags().StringVar(&every, "every", "", "`TIME` between two cuts: 1m to 720h, or 0s for as events come (a new feed: 15m)")
 	cmd.Flags().Uint64Var(&maxEvents, "max-events", 0, "`NUMBER` of events in one cut; 0 for the default")
+	cmd.Flags().StringVar(&templateFile, "template", "", "`FILE` with a template for what the adapter writes, which becomes part of the configuration; \"\" takes it away")
 	cmd.Flags().StringVar(&from, "from", "", "where a new feed begins: first, now or an `OFFSET`")
 	cmd.Flags().BoolVar(&create, "create", false, "refuse if there is such a feed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c := admin.FeedChange{Adapter: changed(cmd, "adapter", adapter), Rooms: listed(cmd, "room", rooms), Categories: listed(cmd, "category", categories),
 			Kinds: listed(cmd, "kind", kinds), Every: changed(cmd, "every", every), MaxEvents: changed(cmd, "max-events", maxEvents), From: changed(cmd, "from", from), Create: create}
+		if c.Template = changed(cmd, "template", ""); templateFile != "" {
+			b, err := os.ReadFile(templateFile)
+			if err != nil {
+				return fmt.Errorf("feed set: read the template: %w", err)
+			}
+			*c.Template = string(b)
+		}
 		if len(options) > 0 {
 			all := map[string]string{}
 			for _, o := range options {

@@ -70,8 +70,17 @@ func feeds(t *testing.T, dir string) {
 		parley(t, 1, "--dir", dir, "feed", "set", name, "--adapter", adapter, "--option", "dir="+archive, "--option", "colour=red")
 		parley(t, 0, "--dir", dir, "feed", "set", name, "--adapter", adapter, "--option", "dir="+archive, "--every", "1s")
 	}
+	page := filepath.Join("..", "..", "compliance", "lyncxml", "testdata", "templates", "page.html.tmpl")
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("{{.Nothing}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pages := []string{"--dir", dir, "feed", "set", "pages", "--adapter", "lyncxml", "--option", "dir=" + archive, "--option", "extension=html", "--option", "one_room_per_file=true", "--every", "1s"}
+	parley(t, 1, append(pages, "--template", bad)...)
+	parley(t, 1, "--dir", dir, "feed", "set", "lines", "--template", page) // jsonl takes none
+	parley(t, 0, append(pages, "--template", page)...)
 	parley(t, 1, "--dir", dir, "feed", "set", "lyncxml", "--adapter", "jsonl", "--option", "dir="+archive) // it is in the files
-	for _, name := range []string{"lines", "mail", "lyncxml"} {
+	for _, name := range []string{"lines", "mail", "lyncxml", "pages"} {
 		for _, node := range []string{"n1", "n2", "n3"} {
 			until(t, "feed "+name+" has nothing left, says "+node, func() bool {
 				var f admin.Feed
@@ -99,6 +108,10 @@ func feeds(t *testing.T, dir string) {
 			}
 		}
 	}
+	if made, err := filepath.Glob(filepath.Join(archive, "pages-*-*-*.html")); err != nil || len(made) == 0 {
+		t.Errorf("no pages were made: %v", err)
+	}
+	parley(t, 0, "--dir", dir, "feed", "rm", "pages", "--force")
 	parley(t, 0, "--dir", dir, "feed", "rm", "mail", "--force")
 	parley(t, 0, "--dir", dir, "feed", "rm", "lines", "--force")
 }

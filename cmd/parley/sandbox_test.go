@@ -124,6 +124,8 @@ func TestSandbox(t *testing.T) {
 		t.Errorf("dump:\n%s", live)
 	}
 	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
+	proveMail(t, dir)
+	silence(t, dir, b.nodes)
 	overTheWire(t, dir, b.nodes)
 	until(t, "every node knows that the last event is committed", func() bool { // a follower is told with the next message
 		marks := map[event.Offset]bool{}

@@ -161,7 +161,7 @@ func (r *verbRun) option(o *verbs.Option) {
 	case verbs.Words:
 		p := &textFlag{kind: o.Value, many: true}
 		fs.Var(p, o.Name, help(o))
-		r.given[o.Name] = func() (any, error) { return verbs.Split(p.texts), nil }
+		r.given[o.Name] = func() (any, error) { return append([]string{}, verbs.Split(p.texts)...), nil }
 	case verbs.List:
 		add := fs.StringArray(o.Name+"-add", nil, "add `"+o.Value+"` to the "+o.Help)
 		remove := fs.StringArray(o.Name+"-remove", nil, "remove `"+o.Value+"` from the "+o.Help)

@@ -31,6 +31,7 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"strings"
 
 	"parley/compliance"
 	"parley/compliance/render"
@@ -49,13 +50,17 @@ type Config struct {
 	UserDetails bool // AddUserDetails: attributes givenName, surname and company of Sender, where the account has them
 	RoomDetails bool // AddChatRoomDetails: attributes description, category, type and privacy of Channel
 	Attachments bool // CreateFileAttachmentsManifest: beside each file one with the extension attach.json
+	// Transform, if it is not nil, makes of each document what is written instead of it, under the extension.
+	Transform *render.Transform
+	Extension string
 }
 
 // Kind describes the adapter. Options: dir; rtf, one_room_per_file, user_details, room_details, attachments_manifest (true
-// or false).
+// or false); with a template extension.
 var Kind = compliance.Kind{Name: Name, Targets: []string{"dir"}, New: func(env compliance.Env, o *compliance.Options) (compliance.Adapter, error) {
 	c := Config{Dir: o.Dir(env), FS: env.FS, Node: env.Node, RTF: o.Bool("rtf"), RoomPerFile: o.Bool("one_room_per_file"),
 		UserDetails: o.Bool("user_details"), RoomDetails: o.Bool("room_details"), Attachments: o.Bool("attachments_manifest")}
+	c.Transform, c.Extension = transform(env, o)
 	return New(c), o.Err()
 }}
 
@@ -94,21 +99,38 @@ func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2
 	switch {
 	case len(d.order) == 0:
 		return compliance.Receipt{}, nil
-	case !a.cfg.RoomPerFile && !a.cfg.Attachments:
+	case !a.cfg.RoomPerFile && !a.cfg.Attachments && a.cfg.Transform == nil:
 		return a.archive.Put(ctx, cut, "xml", func(w io.Writer) error { return write(w, d.order) })
 	}
 	var out []compliance.Output
-	file := func(name func(ext string) string, rooms []*conversation) {
-		out = append(out, compliance.Output{Name: name("xml"), Write: func(w io.Writer) error { return write(w, rooms) }})
+	file := func(name func(ext string) string, rooms []*conversation) error {
+		if a.cfg.Transform == nil {
+			out = append(out, compliance.Output{Name: name("xml"), Write: func(w io.Writer) error { return write(w, rooms) }})
+		} else if made, err := d.transformed(ctx, rooms, name); err != nil {
+			return err
+		} else {
+			out = append(out, made...)
+		}
 		if a.cfg.Attachments {
 			out = append(out, compliance.Output{Name: name("attach.json"), Write: func(w io.Writer) error { return manifest(w, rooms) }})
 		}
+		return nil
 	}
 	if !a.cfg.RoomPerFile {
-		file(cut.FileName, d.order)
+		if err := file(cut.FileName, d.order); err != nil {
+			return compliance.Receipt{}, err
+		}
+		if !a.cfg.Attachments { // one file, or none, and no list
+			if len(out) == 0 {
+				return compliance.Receipt{}, nil
+			}
+			return a.archive.Put(ctx, cut, strings.TrimPrefix(out[0].Name, cut.FileName("")), out[0].Write)
+		}
 	} else {
 		for _, c := range d.order {
-			file(func(ext string) string { return cut.PartName(string(c.room.ID), ext) }, []*conversation{c})
+			if err := file(func(ext string) string { return cut.PartName(string(c.room.ID), ext) }, []*conversation{c}); err != nil {
+				return compliance.Receipt{}, err
+			}
 		}
 	}
 	return a.archive.PutAll(ctx, cut, out)
@@ -130,6 +152,7 @@ type conversation struct {
 	messages    bytes.Buffer
 	start, end  event.Time
 	attachments []attachment
+	entries     []Message // for a template
 }
 
 // The message types of the schema that we have events for.
@@ -213,6 +236,9 @@ func (d *document) message(a render.Act, typ string, t text) {
 	c.messages.Write(b)
 	c.messages.WriteString("      </Message>\n")
 	c.end = a.At
+	if d.cfg.Transform != nil {
+		d.entry(c, a, typ, t, &p)
+	}
 	for _, l := range a.Links {
 		if l.Kind == event.LinkFile && d.cfg.Attachments {
 			c.attachments = append(c.attachments, attachment{Offset: a.Offset, At: a.At.String(), Room: c.room.URI, By: a.By.Address(), Message: a.MessageID, Name: l.Name, URI: l.URI, Bytes: l.Size})
@@ -291,13 +317,15 @@ func senderID(p event.Principal) int64 {
 // ticksAt1970 are the 100 ns ticks of .NET's DateTime from year 1 to 1970.
 const ticksAt1970 = 621355968000000000
 
+const instantLayout = "2006-01-02T15:04:05.0000000Z"
+
 // instant writes one time three ways: milliseconds since 1970, text with 100 ns, and ticks of 100 ns since year 1.
 // The finer ones are cut off, not rounded, so that the three name the same instant.
 func instant(b []byte, element string, t event.Time) []byte {
 	b = append(b, '<')
 	b = append(b, element...)
 	b = attr(b, "since1970", strconv.FormatInt(floor(int64(t), 1e6), 10))
-	b = attr(b, "string", t.UTC().Format("2006-01-02T15:04:05.0000000Z"))
+	b = attr(b, "string", t.UTC().Format(instantLayout))
 	b = attr(b, "long", strconv.FormatInt(floor(int64(t), 100)+ticksAt1970, 10))
 	return append(b, " />"...)
 }

@@ -19,6 +19,7 @@ type FeedInfo struct {
 	Kinds      []string // names of kinds, as Kind.String returns them
 	Every      int64    // nanoseconds between two cuts; 0: as events come
 	MaxEvents  uint64   // in one cut; 0: the default
+	Template   string   `json:",omitempty"` // what the adapter makes of its document; empty: the document
 }
 
 // Code visits the fields.
@@ -30,6 +31,7 @@ func (i *FeedInfo) Code(c *Coder) {
 	Strs(c, 5, &i.Kinds)
 	Int(c, 6, &i.Every)
 	Uint(c, 7, &i.MaxEvents)
+	Str(c, 8, &i.Template)
 }
 
 // FeedSet makes a feed, or replaces its configuration. An open cut keeps what it was cut under; its target is the new one.

@@ -245,7 +245,9 @@ type CategoryInfo struct {
 	FileUpload  bool
 	ChatHistory bool
 
-	RetentionDays uint64 `json:",omitempty"` // how long messages of its rooms are kept; 0: for ever
+	RetentionDays uint64   `json:",omitempty"` // how long messages of its rooms are kept; 0: for ever
+	ArchiveLag    int64    `json:",omitempty"` // nanoseconds that an archive may be behind before nobody may post; 0: it does not matter
+	ArchiveFeeds  []string `json:",omitempty"` // feeds that count for it; empty: all that cover the room
 }
 
 // Code visits the fields.
@@ -259,6 +261,8 @@ func (i *CategoryInfo) Code(c *Coder) {
 	c.Bool(7, &i.FileUpload)
 	c.Bool(8, &i.ChatHistory)
 	Uint(c, 9, &i.RetentionDays)
+	Int(c, 12, &i.ArchiveLag)
+	Strs(c, 13, &i.ArchiveFeeds)
 }
 
 // CategoryCreated makes a category.

@@ -105,6 +105,7 @@ const (
 	CodeTooLarge    = command.CodeTooLarge
 	CodeUnsupported = command.CodeUnsupported
 	CodeStaleEpoch  = command.CodeStaleEpoch
+	CodeNotArchived = command.CodeNotArchived
 	CodeUnavailable = command.CodeUnavailable
 )
 
@@ -119,6 +120,7 @@ var (
 	ErrTooLarge    = command.ErrTooLarge
 	ErrUnsupported = command.ErrUnsupported
 	ErrStaleEpoch  = command.ErrStaleEpoch
+	ErrNotArchived = command.ErrNotArchived
 	ErrUnavailable = command.ErrUnavailable
 )
 

@@ -46,7 +46,7 @@ func (d *decider) checkCategory(id event.CategoryID, info *event.CategoryInfo) e
 			return err
 		}
 	}
-	return nil
+	return d.s.feeds.CheckArchive(id, info, func(room event.RoomID) bool { return d.s.inCategory(room, id) })
 }
 
 func (d *decider) createCategory(c *CreateCategory) (Decision, error) {

@@ -156,6 +156,9 @@ func (d *decider) post(c *Post) (Decision, error) {
 	if err := d.checkPost(c, cat); err != nil {
 		return Decision{}, err
 	}
+	if cat.Info.ArchiveLag != 0 && d.s.feeds.Behind(c.Room, cat.ID, &cat.Info, d.s.head.waited, d.env.At) != "" {
+		return Decision{}, inRoom(c.Room, CodeNotArchived, "post: the archive of room %s is behind; posting goes on when it has caught up", c.Room)
+	}
 	id := d.s.tally(c.Room).lastMessage + 1
 	return d.one(c.Room, &event.Posted{Endpoint: d.Endpoint, MessageID: id, Alert: c.Alert, Text: c.Text, RTF: c.RTF,
 		Story: c.Story, Title: c.Title, Links: c.Links, Unlogged: !cat.Info.ChatHistory}, Result{Room: c.Room, MessageID: id})

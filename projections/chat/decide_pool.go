@@ -19,6 +19,9 @@ func (d *decider) administer(c Command) (Decision, error) {
 		return d.maybe(ev, err)
 	}
 	if ev, res, known, err := d.s.feeds.Decide(c, d.Node, d.s.head.offset); known {
+		if err == nil {
+			err = d.keepsArchive(ev)
+		}
 		out, err := d.maybe(ev, err)
 		out.Result = res
 		return out, err

@@ -29,8 +29,13 @@ func (s *State) Fold(e event.Envelope, save Saver) error {
 	if e.At < s.head.at {
 		return contradiction("fold %s %d: its time %d is before %d", e.Kind(), e.Offset, e.At, s.head.at)
 	}
+	waited := s.waited(&e)
 	if err := s.fold(&e, save); err != nil {
 		return fmt.Errorf("fold %s %d: %w", e.Kind(), e.Offset, err)
+	}
+	if waited {
+		s.feeds.Note(&e, s.head.waited, save)
+		s.head.waited = e.Offset
 	}
 	a, b := resultOf(&e)
 	s.memory.Remember(save, e.Command, e.Offset, e.At, a, b)

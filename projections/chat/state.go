@@ -140,6 +140,7 @@ type head struct {
 	formed  bool
 	domain  string
 	poolURI string
+	waited  event.Offset // the last event that feeds are waited for
 }
 
 func (h *head) code(c *event.Coder) {
@@ -150,6 +151,7 @@ func (h *head) code(c *event.Coder) {
 	c.Bool(5, &h.formed)
 	event.Str(c, 6, &h.domain)
 	event.Str(c, 7, &h.poolURI)
+	event.Uint(c, 8, &h.waited)
 }
 
 // NewState returns the state before the first event.
@@ -164,7 +166,7 @@ func NewState() *State {
 		settings: table.NewTupled(rowSetting, (*PublishedSetting).hint, settingsByUser, (*PublishedSetting).parts,
 			(*PublishedSetting).code),
 		nodes:  table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
-		feeds:  feeds.New(rowFeed),
+		feeds:  feeds.New(rowFeed, rowClock),
 		memory: memory.New(rowSeen, MaxRemembered),
 
 		book: policy.NewBook(policyRows),

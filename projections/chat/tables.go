@@ -46,6 +46,7 @@ const (
 	rowInvitation    byte = 23
 	rowInbox         byte = 24
 	rowToken         byte = 25
+	rowClock         byte = 28
 
 	rowHold  byte = 30
 	rowMove  byte = 31
@@ -67,9 +68,9 @@ func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
-		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: s.feeds.Rows(),
-		rowSeen: &s.memory,
+		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowSeen: &s.memory,
 	}
+	all[rowFeed], all[rowClock] = s.feeds.Rows()
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
 	maps.Copy(all, s.book.Tables(policyRows))
 	maps.Copy(all, s.reg.Tables(registryRows))

@@ -438,7 +438,7 @@ func (x *transcript) command(w *words) (Command, error) {
 		return &CutFeed{Feed: w.arg(1), Epoch: w.num("epoch", 0), First: event.Offset(w.num("first", 0)), Last: event.Offset(w.num("last", 0))}, nil
 	case "set-feed":
 		return &SetFeed{Feed: w.arg(1), Info: event.FeedInfo{Adapter: w.str("adapter", "jsonl"), Every: int64(w.num("every", 0)) * 1e9, MaxEvents: w.num("max", 0),
-			Kinds: strings.FieldsFunc(w.str("kinds", ""), func(r rune) bool { return r == ',' }), Options: []event.FeedOption{{Name: "dir", Value: w.str("dir", "/a")}}},
+			Rooms: x.rooms(strings.FieldsFunc(w.str("rooms", ""), func(r rune) bool { return r == ',' })), Kinds: strings.FieldsFunc(w.str("kinds", ""), func(r rune) bool { return r == ',' }), Options: []event.FeedOption{{Name: "dir", Value: w.str("dir", "/a")}}},
 			From: event.Offset(w.num("from", 0)), Create: w.flag("create", false)}, nil
 	case "rm-feed":
 		return &RemoveFeed{Feed: w.arg(1)}, nil
@@ -471,6 +471,10 @@ func categoryInfo(w *words, i event.CategoryInfo) event.CategoryInfo {
 	i.Invitations = w.flag("invitations", i.Invitations)
 	i.FileUpload = w.flag("files", i.FileUpload)
 	i.RetentionDays = w.num("retention", i.RetentionDays)
+	i.ArchiveLag = int64(w.num("lag", uint64(i.ArchiveLag/1e9))) * 1e9
+	if _, ok := w.named["archive"]; ok {
+		i.ArchiveFeeds = strings.FieldsFunc(w.str("archive", ""), func(r rune) bool { return r == ',' })
+	}
 	return i
 }
 

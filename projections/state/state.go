@@ -18,7 +18,7 @@ import (
 const Name = "state"
 
 // version of the rows and of what Fold makes of events. Raise it when either changes.
-const version = 2
+const version = 2 // 2: how far feeds are behind, legal holds
 
 // Rooms is the projection and the source of snapshots.
 type Rooms struct {

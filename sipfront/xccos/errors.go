@@ -26,6 +26,7 @@ var results = []struct {
 	{chat.CodeNotJoined, "", "UserNotJoined", 412, "ERROR_USER_NOT_JOINED"},
 	{chat.CodeTooLarge, "", "LimitExceeded", 413, "ERROR_LIMIT_EXCEEDED"},
 	{chat.CodeUnsupported, "", "MsgNotSupported", 501, "ERROR_MSG_NOT_SUPPORTED"},
+	{chat.CodeNotArchived, "", "DatabaseConnection", 480, "ERROR_ARCHIVE_BEHIND"},
 	{chat.CodeUnavailable, "", "DatabaseConnection", 503, "ERROR_DATABASE"},
 }
 

@@ -51,6 +51,7 @@ type Feed struct {
 	Kinds      []string           `json:"kinds" doc:"only these kinds of events; empty: all"`
 	Every      string             `json:"every" doc:"between two cuts; 0s: as events come"`
 	MaxEvents  uint64             `json:"max_events" doc:"in one cut; 0: the default"`
+	Template   string             `json:"template" doc:"what the adapter makes of its document; empty: the document"`
 	CutFirst   event.Offset       `json:"cut_first" doc:"of the cut that is being delivered; 0: none"`
 	CutLast    event.Offset       `json:"cut_last"`
 	LastFile   string             `json:"last_file" doc:"of the last receipt; empty: it held nothing"`
@@ -68,6 +69,7 @@ type FeedChange struct {
 	Kinds      *[]string          `json:"kinds,omitempty" doc:"names of kinds; empty: all"`
 	Every      *string            `json:"every,omitempty" doc:"15m, 24h, 00:15:00; 0s: as events come. 1 minute to 30 days, in a demo pool from 1 s"`
 	MaxEvents  *uint64            `json:"max_events,omitempty"`
+	Template   *string            `json:"template,omitempty" doc:"at most 64 KiB; empty: none"`
 	From       *string            `json:"from,omitempty" doc:"first event of a new feed: first, now, or an offset; absent: first"`
 	Create     bool               `json:"create,omitempty" doc:"refuse if there is such a feed"`
 	Revision   *event.Offset      `json:"revision,omitempty" doc:"refuse if the feed has changed since"`
@@ -164,7 +166,7 @@ func (a *API) showFeed(ctx context.Context, name string) (Feed, error) {
 		return Feed{}, chat.Refuse(chat.CodeNotFound, "no feed %q", name)
 	}
 	out := Feed{Options: map[string]string{}, Rooms: append([]event.RoomID{}, fd.Info.Rooms...), Categories: append([]event.CategoryID{}, fd.Info.Categories...),
-		Kinds: append([]string{}, fd.Info.Kinds...), Every: time.Duration(fd.Info.Every).String(), MaxEvents: fd.Info.MaxEvents,
+		Kinds: append([]string{}, fd.Info.Kinds...), Every: time.Duration(fd.Info.Every).String(), MaxEvents: fd.Info.MaxEvents, Template: fd.Info.Template,
 		CutFirst: fd.CutFirst, CutLast: fd.CutLast, LastFile: fd.Last.Name, Configured: "log", Revision: fd.Revision}
 	if i >= 0 {
 		out.FeedStatus = list[i]
@@ -237,6 +239,7 @@ func (a *API) feedCommand(name string, c *FeedChange, whatIf bool) (*chat.SetFee
 	i := &cmd.Info
 	objects.SetLower(&i.Adapter, c.Adapter)
 	objects.Set(&i.MaxEvents, c.MaxEvents)
+	objects.Set(&i.Template, c.Template)
 	if c.Options != nil {
 		all := map[string]string{}
 		for _, o := range i.Options {

@@ -59,6 +59,7 @@ var statuses = map[chat.Code]int{
 	chat.CodeTooLarge:    http.StatusRequestEntityTooLarge,
 	chat.CodeUnsupported: http.StatusNotImplemented,
 	chat.CodeStaleEpoch:  http.StatusConflict,
+	chat.CodeNotArchived: http.StatusConflict,
 	chat.CodeUnavailable: http.StatusServiceUnavailable,
 	CodeCorrupt:          http.StatusInternalServerError,
 	CodeUnauthenticated:  http.StatusUnauthorized,

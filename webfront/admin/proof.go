@@ -27,6 +27,7 @@ type Prover interface {
 type FeedProof struct {
 	Proof      json.RawMessage `json:"proof" doc:"proof.json"`
 	Checkpoint string          `json:"checkpoint" doc:"signed note"`
+	Adapter    string          `json:"adapter" doc:"of the feed"`
 	Directory  string          `json:"directory" doc:"where the node that answers has the feed's files; empty: they are not files here"`
 }
 

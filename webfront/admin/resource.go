@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -53,7 +54,7 @@ func (rs *resource[V, J, C, P]) routes(a *API) []route {
 }
 
 func (rs *resource[V, J, C, P]) view(s *chat.State, r *http.Request) objects.View {
-	return objects.View{State: s, Objects: r.URL.Query().Get(asObject.Name) == "true"}
+	return objects.View{State: s, Objects: r.URL.Query().Get(asObject.Name) == "true", Now: event.Time(time.Now().UnixNano())}
 }
 
 func (rs *resource[V, J, C, P]) getAll(a *API, w http.ResponseWriter, r *http.Request) error {

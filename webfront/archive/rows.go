@@ -257,6 +257,7 @@ func (p *pass) category(s *chat.State, v *Category) chat.Command {
 	case old.ID != v.ID:
 		p.ids.categories[v.ID] = old.ID
 	}
+	info.ArchiveLag, info.ArchiveFeeds = old.Info.ArchiveLag, old.Info.ArchiveFeeds // feeds are a pool's own
 	was := old.Info
 	for _, l := range []*[]event.Principal{&was.Allowed, &was.Denied, &was.Creators} {
 		*l = p.ids.principals(*l)

@@ -115,6 +115,10 @@ func (l *line) category(id event.CategoryID, i event.CategoryInfo) {
 	if i.RetentionDays > 0 {
 		l.add("retention_days", i.RetentionDays)
 	}
+	if i.ArchiveLag != 0 {
+		l.add("archive_lag", i.ArchiveLag)
+		l.add("archive_feeds", append([]string{}, i.ArchiveFeeds...))
+	}
 }
 
 type access struct {
@@ -186,6 +190,7 @@ func (l *line) plain(v reflect.Value) {
 			l.add("password_set", !f.IsZero())
 		case name == "info":
 			l.plain(f)
+		case f.IsZero() && v.Type().Field(i).Tag.Get("json") == ",omitempty": // a field that came later
 		default:
 			l.add(name, valueOf(f))
 		}

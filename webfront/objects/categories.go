@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -22,6 +23,9 @@ type Category struct {
 	FileUpload     bool             `json:"file_upload"`
 	ChatHistory    bool             `json:"chat_history" doc:"messages are kept for reading; compliance gets them either way"`
 	RetentionDays  uint64           `json:"retention_days" doc:"how long messages of its rooms are kept; 0: for ever"`
+	ArchiveLag     string           `json:"archive_lag" doc:"nobody may post while an archive is further behind; 0s: posting does not wait for archives"`
+	ArchiveFeeds   []string         `json:"archive_feeds" doc:"feeds that count for it; empty: all that cover the room"`
+	Silenced       string           `json:"silenced" doc:"why nobody may post here now, or in some of the rooms; empty: all may"`
 	Rooms          int              `json:"rooms" doc:"how many it has"`
 	Revision       event.Offset     `json:"revision"`
 }
@@ -38,6 +42,8 @@ type CategoryChange struct {
 	FileUpload     *bool       `json:"file_upload,omitempty"`
 	ChatHistory    *bool       `json:"chat_history,omitempty"`
 	RetentionDays  *uint64     `json:"retention_days,omitempty" doc:"1 to 36525; 0: for ever"`
+	ArchiveLag     *string     `json:"archive_lag,omitempty" doc:"15m, 1h30m, 00:15:00; 1 s to 30 days, longer than the interval of the feeds; 0s: off"`
+	ArchiveFeeds   *[]string   `json:"archive_feeds,omitempty" doc:"names of feeds; empty: all that cover the room"`
 	Seen
 }
 
@@ -83,7 +89,8 @@ func showCategory(v View, c chat.Category) Category {
 	return Category{Category: c.Info.Name, ID: c.ID, Description: c.Info.Description,
 		AllowedMembers: v.list(c.Info.Allowed), DeniedMembers: v.list(c.Info.Denied), Creators: v.list(c.Info.Creators),
 		Invitations: c.Info.Invitations, FileUpload: c.Info.FileUpload, ChatHistory: c.Info.ChatHistory,
-		RetentionDays: c.Info.RetentionDays, Rooms: rooms, Revision: c.Revision}
+		RetentionDays: c.Info.RetentionDays, ArchiveLag: time.Duration(c.Info.ArchiveLag).String(), ArchiveFeeds: append([]string{}, c.Info.ArchiveFeeds...), Silenced: v.State.Silence(c.ID, v.Now),
+		Rooms: rooms, Revision: c.Revision}
 }
 
 // FindCategory finds a category by GUID or name. The product's identity POOL\NAME is taken too.
@@ -109,6 +116,14 @@ func (c *CategoryChange) apply(s *chat.State, i event.CategoryInfo) (event.Categ
 	Set(&i.FileUpload, c.FileUpload)
 	Set(&i.ChatHistory, c.ChatHistory)
 	Set(&i.RetentionDays, c.RetentionDays)
+	Set(&i.ArchiveFeeds, c.ArchiveFeeds)
+	if c.ArchiveLag != nil {
+		d, err := ParseSpan(*c.ArchiveLag)
+		if err != nil {
+			return i, err
+		}
+		i.ArchiveLag = int64(d)
+	}
 	for _, l := range []struct {
 		to   *[]event.Principal
 		from *ListChange

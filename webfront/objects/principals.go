@@ -161,6 +161,7 @@ func (p Who) String() string { return string(p.Principal) }
 type View struct {
 	State   *chat.State
 	Objects bool // principals as objects
+	Now     event.Time
 }
 
 // list shows a list of principals; never null.

@@ -68,6 +68,9 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 	if err := c.Do(ctx, client.Request{Method: http.MethodGet, Path: []string{"feeds", f.Feed, "proof"}, Query: q}, &answer); err != nil {
 		return out, err
 	}
+	if f.Files == "" && answer.Directory == "" {
+		return out, noFiles(f.Feed, answer.Adapter)
+	}
 	p := new(proof.Proof)
 	if err := json.Unmarshal(answer.Proof, p); err != nil {
 		return out, fmt.Errorf("read the answer: %w", err)
@@ -119,6 +122,19 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 		}
 	}
 	return Written{Feed: f.Feed, Dir: f.Out, First: uint64(p.First), Last: uint64(p.Last), Files: len(names), Size: p.Size}, nil
+}
+
+// noFiles says what cannot be proven of a feed that keeps no files where the pool is, and what can be done.
+func noFiles(feed, adapter string) error {
+	switch adapter {
+	case "smtp":
+		return fmt.Errorf("feed %[1]s sends mail, so there are no files here to prove: the log proves what was sent, and that nothing is missing, but nothing can prove what the mail archive kept of it. "+
+			"Write the messages again with `parley feed replay %[1]s --out DIR`, prove those with --files DIR, and compare the archive's copies with them by Message-ID", feed)
+	case "external":
+		return fmt.Errorf("feed %s goes to a program, so there are no files here to prove: the log has the names, sizes and hashes that the program told, but not what they are of. "+
+			"Fetch from its archive what the receipts name, under these names, into a directory, and give it with --files DIR", feed)
+	}
+	return fmt.Errorf("feed %s has no directory that this node knows of; name the one with its files with --files DIR", feed)
 }
 
 // records writes the entries of a proof.

@@ -55,6 +55,7 @@ func (n *Node) openFeeds() error {
 		return n.adapter(&info, nil, "")
 	}}
 	n.registry.MustRegister(cfg.Metrics.Collectors()...)
+	n.registry.MustRegister(compliance.SilencedMetric(feedPool{n}.State))
 	for _, c := range n.cfg.Feeds {
 		a, err := n.adapter(fromFile(c.Adapter, c.Dir), nil, "")
 		if err != nil {
@@ -77,8 +78,12 @@ func (n *Node) adapter(info *event.FeedInfo, fs compliance.FS, dir string) (comp
 	if k == nil {
 		return nil, fmt.Errorf("there is no adapter %q", info.Adapter)
 	}
-	o := compliance.NewOptions(info.Options)
-	a, err := k.New(compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program}, o)
+	return n.made(k, info, compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program})
+}
+
+func (n *Node) made(k *compliance.Kind, info *event.FeedInfo, env compliance.Env) (compliance.Adapter, error) {
+	o := compliance.OptionsOf(info)
+	a, err := k.New(env, o)
 	if err == nil {
 		err = o.Err()
 	}
@@ -113,7 +118,11 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo, whatIf bool) error {
 	if info.Adapter == "" {
 		return errors.New("a new feed needs an adapter")
 	}
-	if _, err := n.adapter(info, nil, ""); err != nil {
+	k := adapters[info.Adapter]
+	if k == nil {
+		return fmt.Errorf("there is no adapter %q", info.Adapter)
+	}
+	if _, err := n.made(k, info, compliance.Env{Node: n.id, Program: n.program, Check: true}); err != nil {
 		return err
 	}
 	for _, o := range info.Options {
@@ -170,6 +179,17 @@ func (n *Node) feedCheck() ops.Check {
 			if s.LastError != "" {
 				errs = append(errs, fmt.Errorf("feed %s: %s", s.Feed, s.LastError))
 			}
+		}
+		return errors.Join(errs...)
+	}}
+}
+
+// silenceCheck warns in /readyz while nobody may post somewhere because an archive is behind.
+func (n *Node) silenceCheck() ops.Check {
+	return ops.Check{Name: "archive", Warn: true, Run: func(context.Context) error {
+		var errs []error
+		for c, why := range compliance.Silenced(n.rooms.Current(), event.Time(time.Now().UnixNano())) {
+			errs = append(errs, fmt.Errorf("nobody may post in category %s: %s", c.Info.Name, why))
 		}
 		return errors.Join(errs...)
 	}}

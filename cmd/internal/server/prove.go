@@ -87,7 +87,7 @@ func (p prover) Prove(ctx context.Context, feed string, from, to event.Offset, s
 	if err != nil {
 		return out, err
 	}
-	out = admin.FeedProof{Proof: json.RawMessage(bytes.TrimSpace(b)), Checkpoint: string(signed)}
+	out = admin.FeedProof{Proof: json.RawMessage(bytes.TrimSpace(b)), Checkpoint: string(signed), Adapter: f.Info.Adapter}
 	for _, o := range f.Info.Options {
 		if o.Name == "dir" {
 			out.Directory = o.Value
@@ -95,7 +95,7 @@ func (p prover) Prove(ctx context.Context, feed string, from, to event.Offset, s
 	}
 	for _, c := range p.n.cfg.Feeds {
 		if c.Name == feed {
-			out.Directory = c.Dir
+			out.Adapter, out.Directory = c.Adapter, c.Dir
 		}
 	}
 	return out, nil

@@ -150,6 +150,8 @@ func categories() []Verb {
 			{Name: "denied-members", Kind: List, Value: principals, Help: "denied members, who are denied even if allowed"},
 			{Name: "creators", Kind: List, Value: principals, Help: "creators of rooms"},
 			{Name: "retention", Field: "retention_days", Kind: Number, Value: "DAYS", Max: 36_525, Default: "0", Help: "how long messages of its rooms are kept; 0 for ever"}, asObject,
+			{Name: "archive-lag", Value: "DURATION", Help: "nobody may post while a compliance feed is further behind than this, 1s to 720h; 0s: posting does not wait"},
+			{Name: "archive-feeds", Kind: Words, Value: "FEEDS", Help: "feeds that count for --archive-lag; \"\" for all that cover the room"},
 		},
 		onNew: []Option{
 			{Name: "enable-invitations", Field: "invitations", Kind: Switch, Help: "rooms may invite their new members"},

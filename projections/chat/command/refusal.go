@@ -14,16 +14,17 @@ type Code string
 
 // The codes.
 const (
-	CodeInvalid     Code = "invalid"     // bad argument
-	CodeForbidden   Code = "forbidden"   // no right
-	CodeNotFound    Code = "not_found"   // no such room, category, principal
-	CodeDisabled    Code = "disabled"    // the room is disabled
-	CodeConflict    Code = "conflict"    // name taken, or changed meanwhile
-	CodeNotJoined   Code = "not_joined"  // must join first
-	CodeTooLarge    Code = "too_large"   // over a limit
-	CodeUnsupported Code = "unsupported" // unknown command
-	CodeStaleEpoch  Code = "stale_epoch" // a feed owner that lost its ownership
-	CodeUnavailable Code = "unavailable" // no leader, outcome unknown: try again
+	CodeInvalid     Code = "invalid"      // bad argument
+	CodeForbidden   Code = "forbidden"    // no right
+	CodeNotFound    Code = "not_found"    // no such room, category, principal
+	CodeDisabled    Code = "disabled"     // the room is disabled
+	CodeConflict    Code = "conflict"     // name taken, or changed meanwhile
+	CodeNotJoined   Code = "not_joined"   // must join first
+	CodeTooLarge    Code = "too_large"    // over a limit
+	CodeUnsupported Code = "unsupported"  // unknown command
+	CodeStaleEpoch  Code = "stale_epoch"  // a feed owner that lost its ownership
+	CodeNotArchived Code = "not_archived" // nobody may post while the archive is behind
+	CodeUnavailable Code = "unavailable"  // no leader, outcome unknown: try again
 )
 
 // The error classes, for errors.Is.
@@ -37,13 +38,14 @@ var (
 	ErrTooLarge    = errors.New("too large")
 	ErrUnsupported = errors.New("not supported")
 	ErrStaleEpoch  = errors.New("stale epoch")
+	ErrNotArchived = errors.New("the archive is behind")
 	ErrUnavailable = errors.New("not available, try again")
 )
 
 var classes = map[Code]error{
 	CodeInvalid: ErrInvalid, CodeForbidden: ErrForbidden, CodeNotFound: ErrNotFound, CodeDisabled: ErrDisabled,
 	CodeConflict: ErrConflict, CodeNotJoined: ErrNotJoined, CodeTooLarge: ErrTooLarge, CodeUnsupported: ErrUnsupported,
-	CodeStaleEpoch: ErrStaleEpoch, CodeUnavailable: ErrUnavailable,
+	CodeStaleEpoch: ErrStaleEpoch, CodeNotArchived: ErrNotArchived, CodeUnavailable: ErrUnavailable,
 }
 
 // Refusal is why a command, or one room of a batch, was refused. It travels between nodes.

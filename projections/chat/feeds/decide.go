@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"parley/log/event"
 	"parley/projections/chat/command"
@@ -19,6 +20,7 @@ const (
 	maxOptions   = 64
 	maxValue     = 4096 // bytes of an option
 	maxFilter    = 10_000
+	MaxTemplate  = 64 << 10 // bytes
 )
 
 // Decide turns a command about feeds into the one event that it leads to, nil if it changes nothing, or refuses it. node
@@ -192,6 +194,9 @@ func check(name string, info *event.FeedInfo) error {
 		return command.Refuse(command.CodeInvalid, "set feed %s: %d events in a cut, at most %d", name, info.MaxEvents, MaxCutEvents)
 	case len(info.Options) > maxOptions || len(info.Rooms)+len(info.Categories)+len(info.Kinds) > maxFilter:
 		return command.Refuse(command.CodeTooLarge, "set feed %s: too many options (%d at most) or filters (%d at most)", name, maxOptions, maxFilter)
+	}
+	if len(info.Template) > MaxTemplate || !utf8.ValidString(info.Template) {
+		return command.Refuse(command.CodeTooLarge, "set feed %s: a template of %d bytes, at most %d, in UTF-8", name, len(info.Template), MaxTemplate)
 	}
 	if err := form.Line("adapter of feed "+name, info.Adapter, form.MaxNameBytes); err != nil {
 		return err

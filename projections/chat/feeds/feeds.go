@@ -52,18 +52,21 @@ func (f *Feed) code(c *event.Coder) {
 }
 
 // Feeds is all feeds. It is a persistent value: Copy is O(1).
-type Feeds struct{ rows table.Keyed[string, Feed] }
+type Feeds struct {
+	rows  table.Keyed[string, Feed]
+	clock clock
+}
 
-// New returns no feeds; prefix is that of the table.
-func New(prefix byte) Feeds {
-	return Feeds{table.NewKeyed(prefix, 0, func(f *Feed) string { return f.Name }, (*Feed).code)}
+// New returns no feeds; the prefixes are those of the table and of the clock.
+func New(prefix, clockPrefix byte) Feeds {
+	return Feeds{table.NewKeyed(prefix, 0, func(f *Feed) string { return f.Name }, (*Feed).code), clock{prefix: clockPrefix}}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes t may call it.
-func (t *Feeds) Copy() Feeds { return Feeds{t.rows.Copy()} }
+func (t *Feeds) Copy() Feeds { return Feeds{t.rows.Copy(), t.clock} }
 
-// Rows returns the table.
-func (t *Feeds) Rows() table.Rows { return &t.rows }
+// Rows returns the table and the clock.
+func (t *Feeds) Rows() (rows, clock table.Rows) { return &t.rows, &t.clock }
 
 // Feed returns a feed, also one that was removed.
 func (t *Feeds) Feed(name string) (Feed, bool) { return t.rows.Value(name) }
@@ -183,7 +186,8 @@ func (t *Feeds) set(e *event.Envelope, v *event.FeedSet) (*Feed, error) {
 // Equal reports whether two configurations are the same.
 func Equal(a, b *event.FeedInfo) bool {
 	return a.Adapter == b.Adapter && slices.Equal(a.Options, b.Options) && slices.Equal(a.Rooms, b.Rooms) &&
-		slices.Equal(a.Categories, b.Categories) && slices.Equal(a.Kinds, b.Kinds) && a.Every == b.Every && a.MaxEvents == b.MaxEvents
+		slices.Equal(a.Categories, b.Categories) && slices.Equal(a.Kinds, b.Kinds) && a.Every == b.Every && a.MaxEvents == b.MaxEvents &&
+		a.Template == b.Template
 }
 
 func sameReceipt(a, b *event.FeedReceipt) bool {
