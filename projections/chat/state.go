@@ -10,6 +10,7 @@ import (
 	"parley/projections/chat/feeds"
 	"parley/projections/chat/form"
 	"parley/projections/chat/invites"
+	"parley/projections/chat/keys"
 	"parley/projections/chat/memory"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
@@ -115,6 +116,7 @@ type State struct {
 	settings   table.Tupled[PublishedSetting]
 	nodes      table.Keyed[event.NodeID, Node]
 	feeds      feeds.Feeds
+	keys       keys.Keys         // rotations of the key that signs checkpoints
 	memory     memory.Memory     // of commands that took effect
 	book       policy.Book       // policies and configurations
 	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
@@ -164,6 +166,7 @@ func NewState() *State {
 			(*PublishedSetting).code),
 		nodes:  table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
 		feeds:  feeds.New(rowFeed),
+		keys:   keys.New(rowKey),
 		memory: memory.New(rowSeen, MaxRemembered),
 
 		book: policy.NewBook(policyRows),
@@ -191,7 +194,7 @@ func (s *State) Clone() *State {
 	c.sessions = s.sessions.Copy()
 	c.settings = s.settings.Copy()
 	c.nodes = s.nodes.Copy()
-	c.feeds = s.feeds.Copy()
+	c.feeds, c.keys = s.feeds.Copy(), s.keys.Copy()
 	c.memory = s.memory.Copy()
 	c.book, c.reg, c.box = s.book.Copy(), s.reg.Copy(), s.box.Copy()
 	c.roomNames = s.roomNames.Copy()
@@ -250,6 +253,10 @@ func (s *State) Feed(name string) (Feed, bool) { return s.feeds.Feed(name) }
 
 // Feeds returns all feeds, by name.
 func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.All() }
+
+// SigningKeys returns the rotations of the key that signs checkpoints, for questions only: whoever folds into it folds into
+// the state.
+func (s *State) SigningKeys() *keys.Keys { return &s.keys }
 
 // Settings returns what a user has published, by category and instance.
 func (s *State) Settings(user event.Principal) iter.Seq[PublishedSetting] {

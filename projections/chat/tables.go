@@ -46,7 +46,9 @@ const (
 	rowInbox         byte = 24
 	rowToken         byte = 25
 
-	rowLast = rowToken
+	rowKey byte = 40
+
+	rowLast = rowKey
 )
 
 var (
@@ -61,7 +63,7 @@ func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
-		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: s.feeds.Rows(),
+		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowFeed: s.feeds.Rows(), rowKey: s.keys.Rows(),
 		rowSeen: &s.memory,
 	}
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
@@ -75,7 +77,7 @@ func (s *State) rows() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		tables := s.tables()
 		for p := rowHead; p <= rowLast; p++ {
-			if !tables[p].Each(yield) {
+			if t := tables[p]; t != nil && !t.Each(yield) {
 				return
 			}
 		}

@@ -90,6 +90,7 @@ func everyKind() []event.Event {
 		&event.FeedPaused{Feed: "j", Reason: "disk"},
 		&event.FeedResumed{Feed: "j"},
 		&event.FeedRemoved{Feed: "j"},
+		&event.SigningKeyRotated{Old: "p+1+a", New: "p+2+b", RevokedFrom: 7, Reason: "stolen", Signatures: "x\n"},
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	protobuf = "google.golang.org/protobuf"
 	s2       = "github.com/klauspost/compress/s2"
 	btree    = "github.com/tidwall/btree"
+	note     = "golang.org/x/mod/sumdb/note"
 )
 
 // guarded maps a library to why it has owners.
@@ -72,11 +73,13 @@ var table = []row{
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
 		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
-			"projections/chat/policy", "projections/chat/feeds", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
+			"projections/chat/policy", "projections/chat/feeds", "projections/chat/keys", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
 		may: []string{"log/event", "projections/chat/table", "projections/chat/roles", "projections/chat/command", "projections/chat/form", "projections/chat/policy"}},
+	{pkg: "projections/chat/keys", pure: true, libs: []string{note},
+		may: []string{"log/event", "projections/chat/table", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/directory/*", pure: true,
 		may:   []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/dn", "projections/chat/directory/plan"},
 		never: []ban{{"projections/chat", "the rules ask it; it does not know the rules"}}},

@@ -31,6 +31,7 @@ var rights = map[uint16]Right{
 	63: {false, roles.ConfigurationChange, ""}, 64: {false, roles.ConfigurationChange, ""},
 	65: {false, roles.ComplianceChange, ""}, 66: {false, roles.ComplianceChange, ""}, 67: {false, roles.AdminChange, ""},
 	68: {false, roles.EndpointChange, ""}, 69: {false, roles.EndpointChange, ""}, 70: {false, roles.PoolChange, ""}, 71: {false, roles.PoolChange, ""},
+	84: {false, roles.KeyRotate, ""},
 }
 
 // RightOf returns who may give a command.
