@@ -6,6 +6,7 @@
 //
 //	checkpoint   the pool's signature under the size and the Merkle root of its log (C2SP tlog-checkpoint)
 //	entries      the stored bytes of a run of events, without the bodies of posts, one after the other
+//	keys.json    how one key of the pool followed the other; only if one did
 //	proof.json   where the run is in the tree: the hashes before it, and those that lead from its end to the checkpoint
 //	...          the files of the feed
 //
@@ -39,6 +40,7 @@ const (
 	FileProof      = "proof.json"
 	FileCheckpoint = "checkpoint"
 	FileEntries    = "entries"
+	FileKeys       = "keys.json" // only once the pool has another key than at first
 )
 
 // Format is what proof.json calls itself.
