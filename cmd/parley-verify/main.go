@@ -91,6 +91,14 @@ func readKey(name string) (note.Verifier, error) {
 	return v, nil
 }
 
+// why quotes a reason, if there is one.
+func why(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q", reason)
+}
+
 // summary says what is proven, for the auditor's file.
 func summary(w io.Writer, r *proof.Report, continues bool) {
 	posts := 0
@@ -118,6 +126,15 @@ func summary(w io.Writer, r *proof.Report, continues bool) {
 		fmt.Fprintf(w, "bodies lawfully erased: room %s, messages %s, by %s at %s (event %d)\n", x.Room, what, x.By, x.At, x.Offset)
 	}
 	fmt.Fprintf(w, "checkpoint: %s, %d events, root %s\n", r.Checkpoint.Origin, r.Checkpoint.Size, r.Checkpoint.Root)
+	for _, x := range r.Rotations {
+		fmt.Fprintf(w, "key replaced: %s by %s, by %s at %s (event %d)%s\n", x.Old, x.New, x.By, x.At, x.Offset, why(x.Reason))
+		if x.RevokedFrom > 0 {
+			fmt.Fprintf(w, "key revoked: %s from event %d on. Whoever has it can replace it too: have the pool tell you its key, and check with that\n", x.Old, x.RevokedFrom)
+		}
+	}
+	if r.Followed {
+		fmt.Fprintf(w, "signed with %s, which follows the key that was given\n", r.Rotations[len(r.Rotations)-1].New)
+	}
 	if continues {
 		fmt.Fprintln(w, "the checkpoint continues the earlier one")
 	}

@@ -149,6 +149,10 @@ type Options struct {
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
 	// Prover proves what feeds delivered; nil: this node has no key to sign with.
 	Prover Prover
+	// Keys is what checkpoints are signed with; nil: this node has no key.
+	Keys KeyRing
+	// RemoteKeys asks another node for its keys; see Nodes. nil: nobody is asked.
+	RemoteKeys func(ctx context.Context, m Member) (NodeKeys, error)
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
 	// DigestMD5 keeps the MD5 form of passwords too.
@@ -194,7 +198,7 @@ func (a *API) routes() []route {
 	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
-		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())
+		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.keyRoutes(), a.dataRoutes())
 }
 
 // ServeHTTP serves a request.
