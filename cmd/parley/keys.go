@@ -15,6 +15,7 @@ import (
 	"parley/cmd/internal/pooldir"
 	"parley/log/event"
 	"parley/webfront/admin"
+	"parley/webfront/signing"
 )
 
 func (a *app) poolKeyCmd() *cobra.Command {
@@ -80,7 +81,7 @@ func addKey(file string) (k newKey, err error) {
 	return k, pooldir.AddSigningKey(file, private)
 }
 
-func (a *app) showKeys(keys []admin.SigningKey) {
+func (a *app) showKeys(keys []signing.Key) {
 	a.table("KEY STATE SINCE UNTIL REVOKED-FROM NODES", func(row func(...any)) {
 		for _, k := range keys {
 			row(k.Key, k.State, k.Since, k.Until, k.RevokedFrom, joinNodes(k.Nodes))

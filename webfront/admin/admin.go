@@ -24,6 +24,7 @@ import (
 	"parley/projections/history"
 	"parley/webfront/dump"
 	"parley/webfront/objects"
+	"parley/webfront/signing"
 )
 
 // Prefix of every path.
@@ -152,7 +153,7 @@ type Options struct {
 	// Keys is what checkpoints are signed with; nil: this node has no key.
 	Keys KeyRing
 	// RemoteKeys asks another node for its keys; see Nodes. nil: nobody is asked.
-	RemoteKeys func(ctx context.Context, m Member) (NodeKeys, error)
+	RemoteKeys func(ctx context.Context, m Member) (signing.NodeKeys, error)
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
 	// DigestMD5 keeps the MD5 form of passwords too.

@@ -11,6 +11,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/signing"
 )
 
 // KeyRing is the keys of a node that can sign checkpoints.
@@ -19,31 +20,6 @@ type KeyRing interface {
 	Held() ([]string, error)
 	// Vouch signs, with both keys, that the new one follows the old one. It fails where one of them is not held.
 	Vouch(e event.SigningKeyRotated) (event.SigningKeyRotated, error)
-}
-
-// NodeKeys is what a node holds.
-type NodeKeys struct {
-	Node event.NodeID `json:"node"`
-	Keys []string     `json:"keys" doc:"public keys (C2SP note keys), in the order of its file"`
-}
-
-// The states of a key.
-const (
-	KeySigns    = "signs"
-	KeyReady    = "ready" // held, and never used
-	KeyReplaced = "replaced"
-	KeyRevoked  = "revoked"
-)
-
-// SigningKey is a key of the pool: a line of `pool key list --json`.
-type SigningKey struct {
-	Key         string         `json:"key" doc:"public key (C2SP note key)"`
-	State       string         `json:"state" doc:"signs, ready (on a node, and never used), replaced or revoked"`
-	Since       event.Offset   `json:"since" doc:"event that made it the pool's; 0: the first one"`
-	Until       event.Offset   `json:"until" doc:"event that replaced it; 0: none"`
-	RevokedFrom event.Offset   `json:"revoked_from" doc:"its checkpoints of that many events and more are not to be believed; 0: it is not revoked"`
-	Reason      string         `json:"reason" doc:"of the rotation away from it"`
-	Nodes       []event.NodeID `json:"nodes" doc:"that hold it, of those that answered"`
 }
 
 // RotateKey is the body of POST /keys.
@@ -57,11 +33,11 @@ type RotateKey struct {
 
 func (a *API) keyRoutes() []route {
 	return []route{
-		{method: "GET", path: "/node/keys", right: roles.PoolRead, nodes: true, out: NodeKeys{}, handle: a.nodeKeys,
+		{method: "GET", path: "/node/keys", right: roles.PoolRead, nodes: true, out: signing.NodeKeys{}, handle: a.nodeKeys,
 			summary: "Public keys that the node which answers can sign checkpoints with"},
-		{method: "GET", path: "/keys", right: roles.PoolRead, out: []SigningKey{}, handle: a.listKeys,
+		{method: "GET", path: "/keys", right: roles.PoolRead, out: []signing.Key{}, handle: a.listKeys,
 			summary: "Keys that sign checkpoints, signed them, or could, and which nodes hold them"},
-		{method: "POST", path: "/keys", right: roles.KeyRotate, in: RotateKey{}, out: []SigningKey{}, params: []param{whatIf}, handle: a.rotateKey,
+		{method: "POST", path: "/keys", right: roles.KeyRotate, in: RotateKey{}, out: []signing.Key{}, params: []param{whatIf}, handle: a.rotateKey,
 			summary: "Put another key in the place of the one that signs checkpoints; the node that answers holds both, the others hold the new one"},
 	}
 }
@@ -78,18 +54,18 @@ func (a *API) nodeKeys(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, NodeKeys{Node: a.Options.Node, Keys: keys})
+	return writeJSON(w, http.StatusOK, signing.NodeKeys{Node: a.Options.Node, Keys: keys})
 }
 
 // holders asks every node for its keys. silent are those that did not answer.
-func (a *API) holders(ctx context.Context) (all []NodeKeys, silent []event.NodeID, err error) {
+func (a *API) holders(ctx context.Context) (all []signing.NodeKeys, silent []event.NodeID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	mine, err := a.held()
 	if err != nil {
 		return nil, nil, err
 	}
-	all = append(all, NodeKeys{Node: a.Options.Node, Keys: mine})
+	all = append(all, signing.NodeKeys{Node: a.Options.Node, Keys: mine})
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, m := range a.Pool.Members() {
@@ -97,11 +73,11 @@ func (a *API) holders(ctx context.Context) (all []NodeKeys, silent []event.NodeI
 			continue
 		}
 		wg.Go(func() {
-			var k NodeKeys
+			var k signing.NodeKeys
 			ok := false
 			if a.RemoteKeys != nil && m.HTTPS != "" {
 				answer, err := a.RemoteKeys(ctx, m)
-				k, ok = NodeKeys{Node: m.ID, Keys: answer.Keys}, err == nil
+				k, ok = signing.NodeKeys{Node: m.ID, Keys: answer.Keys}, err == nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -113,40 +89,9 @@ func (a *API) holders(ctx context.Context) (all []NodeKeys, silent []event.NodeI
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(all, func(a, b NodeKeys) int { return strings.Compare(string(a.Node), string(b.Node)) })
+	slices.SortFunc(all, func(a, b signing.NodeKeys) int { return strings.Compare(string(a.Node), string(b.Node)) })
 	slices.Sort(silent)
 	return all, silent, nil
-}
-
-// signingKeys returns the keys in the order of their use.
-func (a *API) signingKeys(all []NodeKeys) []SigningKey {
-	out := []SigningKey{}
-	at := map[string]int{}
-	entry := func(key string) *SigningKey {
-		if _, ok := at[key]; !ok {
-			at[key] = len(out)
-			out = append(out, SigningKey{Key: key, State: KeyReady, Nodes: []event.NodeID{}})
-		}
-		return &out[at[key]]
-	}
-	rotations := a.Pool.State().SigningKeys().Rotations()
-	for _, r := range rotations {
-		k := entry(r.Old)
-		if k.Until, k.Reason, k.State = r.Offset, r.Reason, KeyReplaced; r.RevokedFrom > 0 {
-			k.RevokedFrom, k.State = r.RevokedFrom, KeyRevoked
-		}
-		k = entry(r.New)
-		k.Since, k.State = r.Offset, KeySigns
-	}
-	for _, n := range all {
-		for i, key := range n.Keys {
-			k := entry(key)
-			if k.Nodes = append(k.Nodes, n.Node); i == 0 && len(rotations) == 0 {
-				k.State = KeySigns
-			}
-		}
-	}
-	return out
 }
 
 func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
@@ -154,7 +99,7 @@ func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, a.signingKeys(all))
+	return writeJSON(w, http.StatusOK, signing.Keys(a.Pool.State(), all))
 }
 
 func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
@@ -174,7 +119,7 @@ func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	e := event.SigningKeyRotated{RevokedFrom: c.RevokedFrom, Reason: c.Reason}
 	for _, k := range mine {
-		if k == c.Key || hashOf(k) == strings.ToLower(c.Key) {
+		if k == c.Key || signing.Hash(k) == strings.ToLower(c.Key) {
 			e.New = k
 		}
 	}
@@ -208,21 +153,12 @@ func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	return a.submit(w, r, o, &chat.RotateSigningKey{Rotation: e}, func(chat.Outcome) error { return a.listKeys(w, r) })
 }
 
-// hashOf returns the short hash that a public key carries.
-func hashOf(public string) string {
-	parts := strings.SplitN(public, "+", 3)
-	if len(parts) < 3 {
-		return ""
-	}
-	return parts[1]
-}
-
 // noKey refuses what a node cannot sign.
 func (a *API) noKey() error {
 	return chat.Refuse(chat.CodeNotFound, "node %s has no key to sign with: set signing_key, on every node the same", a.Options.Node)
 }
 
 // Keys asks for the keys that a node holds.
-func (n *Nodes) Keys(ctx context.Context, m Member) (k NodeKeys, err error) {
+func (n *Nodes) Keys(ctx context.Context, m Member) (k signing.NodeKeys, err error) {
 	return k, n.ask(ctx, m, "/node/keys", url.Values{}, &k)
 }

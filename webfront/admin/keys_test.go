@@ -12,6 +12,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/webfront/admin"
+	"parley/webfront/signing"
 )
 
 // ring is a key ring in memory.
@@ -54,17 +55,17 @@ func TestKeys(t *testing.T) {
 	others := map[event.NodeID][]string{}
 	f := newFixture(t, func(o *admin.Options) {
 		o.Keys = r
-		o.RemoteKeys = func(_ context.Context, m admin.Member) (admin.NodeKeys, error) {
+		o.RemoteKeys = func(_ context.Context, m admin.Member) (signing.NodeKeys, error) {
 			if others[m.ID] == nil {
-				return admin.NodeKeys{}, errors.New("down")
+				return signing.NodeKeys{}, errors.New("down")
 			}
-			return admin.NodeKeys{Node: m.ID, Keys: others[m.ID]}, nil
+			return signing.NodeKeys{Node: m.ID, Keys: others[m.ID]}, nil
 		}
 	})
 	f.pool.Nodes = []admin.Member{{ID: "n1", State: admin.StateLeader}, {ID: "n2", HTTPS: "b", State: admin.StateVoter}, {ID: "n3", HTTPS: "c", State: admin.StateVoter}}
 	others["n2"], others["n3"] = []string{first}, []string{first}
 	states := func() (out []string) {
-		for _, k := range want[[]admin.SigningKey](f, 200, "GET", "/keys", "") {
+		for _, k := range want[[]signing.Key](f, 200, "GET", "/keys", "") {
 			out = append(out, k.State)
 		}
 		return out
@@ -80,16 +81,16 @@ func TestKeys(t *testing.T) {
 		others[id] = []string{first, second}
 	}
 	want[admin.WhatIf](f, 200, "POST", "/keys?what_if=true", `{"key":"`+hash+`"}`)
-	keys := want[[]admin.SigningKey](f, 200, "POST", "/keys", `{"key":"`+hash+`","revoke":true,"reason":"stolen"}`)
+	keys := want[[]signing.Key](f, 200, "POST", "/keys", `{"key":"`+hash+`","revoke":true,"reason":"stolen"}`)
 	e, ok := f.last().Event.(*event.SigningKeyRotated)
 	if !ok || e.Old != first || e.New != second || e.RevokedFrom != f.last().Offset || e.Reason != "stolen" {
 		t.Fatalf("%+v", f.last())
 	}
-	if len(keys) != 2 || keys[0].State != admin.KeyRevoked || keys[0].RevokedFrom == 0 || keys[1].State != admin.KeySigns || len(keys[1].Nodes) != len(others)+1 {
+	if len(keys) != 2 || keys[0].State != signing.Revoked || keys[0].RevokedFrom == 0 || keys[1].State != signing.Signs || len(keys[1].Nodes) != len(others)+1 {
 		t.Errorf("%+v", keys)
 	}
 	head := f.last().Offset
-	want[[]admin.SigningKey](f, 200, "POST", "/keys", `{"key":"`+second+`"}`) // it signs already
+	want[[]signing.Key](f, 200, "POST", "/keys", `{"key":"`+second+`"}`) // it signs already
 	if f.last().Offset != head {
 		t.Error("a second rotation to the same key")
 	}
@@ -97,7 +98,7 @@ func TestKeys(t *testing.T) {
 	f.refused(409, chat.CodeConflict, "POST", "/keys", `{"key":"`+first+`","force":true}`) // never back
 	others = map[event.NodeID][]string{}
 	f.refused(409, chat.CodeConflict, "POST", "/keys", `{"key":"`+third+`"}`) // nobody answers
-	want[[]admin.SigningKey](f, 200, "POST", "/keys", `{"key":"`+third+`","force":true}`)
+	want[[]signing.Key](f, 200, "POST", "/keys", `{"key":"`+third+`","force":true}`)
 	if s := strings.Join(states(), " "); s != "revoked replaced signs" {
 		t.Error(s)
 	}
