@@ -19,6 +19,7 @@ import (
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/synthetic"
 	"parley/compliance/proof"
+	"parley/compliance/proof/witness"
 	"parley/log/event"
 	"parley/webfront/admin"
 )
@@ -259,11 +260,41 @@ func proveFeed(t *testing.T, dir, ops string) {
 	if err != nil || len(names) != r.Files {
 		t.Fatalf("%d files, %v, %v", r.Files, names, err)
 	}
+	witnessed(t, dir, out+"2", v)
 	rotateKey(t, dir, ops, out+"3", kept, v)
 	if err := os.WriteFile(names[0], []byte("<Conversations/>"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := proof.Verify(os.DirFS(out), nil, v); err != nil || len(r.Findings) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// witnessed has a witness sign a checkpoint, and another one that continues it.
+func witnessed(t *testing.T, dir, out string, pool note.Verifier) {
+	t.Helper()
+	private, public, err := witness.NewKey("witness.example/w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := witness.Open(t.TempDir(), private, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosigned := filepath.Join(t.TempDir(), "cosigned")
+	for _, args := range [][]string{{"--first"}, {"--since", cosigned}} {
+		request := parley(t, 0, append([]string{"--dir", dir, "log", "checkpoint"}, args...)...)
+		b, _, err := w.Cosign([]byte(request), pool, args[0] == "--first")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, request)
+		}
+		if err := os.WriteFile(cosigned, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parley(t, 0, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out, "--checkpoint", cosigned)
+	r, err := proof.Verify(os.DirFS(out), nil, pool, public)
+	if err != nil || len(r.Findings) > 0 || r.Files == 0 {
 		t.Errorf("%+v %v", r, err)
 	}
 }

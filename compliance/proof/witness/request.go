@@ -33,15 +33,16 @@ type Request struct {
 	Checkpoint []byte // signed note
 }
 
-// Encode returns the body of add-checkpoint.
-func (r *Request) Encode() []byte {
+// EncodeRequest returns the body of add-checkpoint: the size that the proof leads from (0: none), its hashes in base64, and
+// the signed checkpoint.
+func EncodeRequest(old int64, proof []string, checkpoint []byte) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "old %d\n", r.Old)
-	for _, h := range r.Proof {
+	fmt.Fprintf(&b, "old %d\n", old)
+	for _, h := range proof {
 		fmt.Fprintln(&b, h)
 	}
 	b.WriteByte('\n')
-	b.Write(r.Checkpoint)
+	b.Write(checkpoint)
 	return b.Bytes()
 }
 

@@ -3,6 +3,7 @@ package witness
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,6 +74,9 @@ func (w *Witness) last(log note.Verifier) (c proof.Checkpoint, err error) {
 	if err == nil {
 		c, err = proof.ParseCheckpoint(n.Text)
 	}
+	if err == nil { // base64 has spare bits at its end, which note ignores
+		_, err = base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64)
+	}
 	if err == nil && c.Origin != log.Name() {
 		err = fmt.Errorf("it is of %q", c.Origin)
 	}
@@ -111,7 +115,7 @@ func (w *Witness) Cosign(request []byte, log note.Verifier, first bool) (cosigne
 	last, err := w.last(log)
 	switch {
 	case errors.Is(err, ErrFirst) && first:
-		if r.Old != 0 {
+		if r.Old != 0 || len(r.Proof) > 0 {
 			return nil, nil, fmt.Errorf("%w, and the request leads from %d events: ask without an earlier checkpoint", ErrFirst, r.Old)
 		}
 	case err != nil:
