@@ -90,7 +90,8 @@ type Node struct {
 	sip, sips    string // bound addresses, set before ready is closed
 	https, ops   net.Listener
 	web          []*http.Server
-	noLeaderFrom atomic.Int64 // unix nanoseconds since when this node knows no leader; 0: it knows one
+	differing    atomic.Pointer[[]event.NodeID] // nodes that were not like this one; nil: none are compared
+	noLeaderFrom atomic.Int64                   // unix nanoseconds since when this node knows no leader; 0: it knows one
 
 	run    context.Context // ends when the node stops
 	cancel context.CancelFunc

@@ -298,7 +298,7 @@ func (n *Node) checks() []ops.Check {
 		}},
 		{Name: "log", Live: true, Run: func(context.Context) error { return n.log.Err() }},
 	}
-	out = append(out, n.feedCheck(), n.keyCheck())
+	out = append(out, n.feedCheck(), n.keyCheck(), n.agreeCheck())
 	for _, r := range n.runners() {
 		out = append(out, ops.Check{Name: "projection-" + r.Name(), Run: func(context.Context) error { return r.Err() }})
 	}
