@@ -280,3 +280,8 @@ func StateAt(ctx context.Context, src Source, at event.Offset) (*chat.State, err
 	}
 	return s, nil
 }
+
+// FoldTo brings a state to an offset that it has not passed.
+func FoldTo(ctx context.Context, src Source, s *chat.State, at event.Offset) error {
+	return fold(ctx, src, s, at)
+}

@@ -72,6 +72,9 @@ func (s *State) tables() map[byte]table.Rows {
 	return all
 }
 
+// Rows returns the whole content in key order, as Load takes it.
+func (s *State) Rows() iter.Seq2[[]byte, []byte] { return s.rows() }
+
 // rows returns the whole content in key order.
 func (s *State) rows() iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {

@@ -87,6 +87,8 @@ var table = []row{
 		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
 	{pkg: "projections/merkle", may: []string{"projections", "log/event"},
 		never: []ban{noRaft, noSIP, {bleve, "it is a projection over rows"}, {"compliance", "proofs are made from the tree, not the other way round"}}},
+	{pkg: "projections/snapshots", may: []string{"projections/chat", "log/event"},
+		never: []ban{noRaft, noSIP, {"compliance", "who needs a state of the past asks for it"}, noWeb}},
 	{pkg: "projections/state", may: []string{"projections", "projections/chat", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "the state of rooms does not depend on an index"}, noWeb}},
 
