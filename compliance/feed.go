@@ -356,7 +356,7 @@ func (f *Feed) rebase(ctx context.Context, at event.Offset) error {
 			}
 		}
 		if base == nil {
-			base = chat.NewState()
+			base = chat.NewStateToRead()
 		}
 	}
 	if err := fold(ctx, f.src, base, at); err != nil {

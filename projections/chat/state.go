@@ -183,6 +183,14 @@ func NewState() *State {
 	}
 }
 
+// NewStateToRead returns the state before the first event for somebody who folds only to look: it does not remember the
+// commands that took effect, which may be a gigabyte, so Decide would take a retry for something new.
+func NewStateToRead() *State {
+	s := NewState()
+	s.memory = memory.New(rowSeen, 0)
+	return s
+}
+
 // Clone returns an independent copy in O(1). Only the goroutine that folds s may call it.
 func (s *State) Clone() *State {
 	c := *s

@@ -72,8 +72,17 @@ func (s *State) tables() map[byte]table.Rows {
 	return all
 }
 
-// Rows returns the whole content in key order, as Load takes it.
-func (s *State) Rows() iter.Seq2[[]byte, []byte] { return s.rows() }
+// RowsToRead returns the content but for the commands that took effect, in key order: what a state of NewStateToRead loads.
+func (s *State) RowsToRead() iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		tables := s.tables()
+		for p := rowHead; p <= rowLast; p++ {
+			if t := tables[p]; p != rowSeen && t != nil && !t.Each(yield) {
+				return
+			}
+		}
+	}
+}
 
 // rows returns the whole content in key order.
 func (s *State) rows() iter.Seq2[[]byte, []byte] {

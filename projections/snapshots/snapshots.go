@@ -1,4 +1,4 @@
-// Package snapshots keeps the room state as it was at some events of the past, in files, so that whoever needs it at an event
+// Package snapshots keeps the room state, without the memory of commands, as it was at some events of the past, in files, so that whoever needs it at an event
 // folds from the nearest one before and not from the first of the log. A compliance feed's new owner is who needs it: the
 // state of a node is ahead of the feed's receipt, and cannot be folded back.
 //
@@ -181,7 +181,7 @@ func write(f io.Writer, version int, now *chat.State) error {
 	if _, err := w.Write(n[:]); err != nil {
 		return err
 	}
-	for k, v := range now.Rows() {
+	for k, v := range now.RowsToRead() {
 		binary.BigEndian.PutUint32(n[:4], uint32(len(k)))
 		binary.BigEndian.PutUint32(n[4:], uint32(len(v)))
 		for _, b := range [][]byte{n[:], k, v} {
@@ -238,7 +238,8 @@ func (s *Store) remove(at event.Offset) {
 	}
 }
 
-// Before returns the state at an offset or before it, as near as there is one; nil: there is none. It belongs to the caller.
+// Before returns the state at an offset or before it, as near as there is one; nil: there is none. It belongs to the caller, and is
+// for reading (chat.NewStateToRead).
 func (s *Store) Before(ctx context.Context, at event.Offset) (*chat.State, error) {
 	for ctx.Err() == nil {
 		s.mu.Lock()
@@ -275,7 +276,7 @@ func (s *Store) load(at event.Offset) (_ *chat.State, err error) {
 	if r.err == nil && (!bytes.HasPrefix(head, []byte(magic)) || binary.BigEndian.Uint64(head[len(magic):]) != uint64(s.o.Version)) {
 		return nil, errors.New("it is of another version")
 	}
-	state := chat.NewState()
+	state := chat.NewStateToRead()
 	err = state.Load(r.rows())
 	if r.err != nil {
 		return nil, r.err

@@ -21,7 +21,7 @@ type past struct {
 func newPast(t *testing.T, n int, text string) *past {
 	t.Helper()
 	p := &past{}
-	s := chat.NewState()
+	s := chat.NewStateToRead()
 	for i := range n {
 		ev := event.Event(&event.UserCreated{User: event.Principal(fmt.Sprintf("sip:u%d@contoso.test", i)), Info: event.UserInfo{DisplayName: text, Enabled: true}})
 		if i == 0 {
