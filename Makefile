@@ -45,8 +45,9 @@ drill: ## kill -9 of the leader under load, 20 rounds, separate processes
 	$(GO) test -count=1 -timeout 30m -run TestKillLeader ./cmd/parley/... -drill.rounds=20 -v
 
 .PHONY: soak
-soak: ## long simulation of the pool with faults; the crash matrix of compliance, 1,000 runs and more
+soak: ## long simulation of the pool with faults; the crash matrix of compliance, 1,000 runs and more; 12,000 alterations of a log
 	$(GO) test -count=1 -timeout 30m -run 'TestCrashMatrix|TestSeeds' ./compliance -compliance.matrix=1000 -compliance.seeds=500 -v
+	$(GO) test -count=1 -timeout 30m -run TestTamper ./log -tamper.n=12000 -v
 	$(GO) test -count=1 -timeout 120m -run TestSeeds ./raftnode/sim -sim.seeds=2000 -v
 
 .PHONY: fuzz

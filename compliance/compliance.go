@@ -274,9 +274,14 @@ func NewCut(feed string, first, last event.Offset, base *chat.State, src Source,
 // StateAt folds the log from its first event to an offset: the state an adapter needs before a cut. It costs a read of
 // the whole log before the offset, about a second per million events.
 func StateAt(ctx context.Context, src Source, at event.Offset) (*chat.State, error) {
-	s := chat.NewState()
+	s := chat.NewStateToRead()
 	if err := fold(ctx, src, s, at); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// FoldTo brings a state to an offset that it has not passed.
+func FoldTo(ctx context.Context, src Source, s *chat.State, at event.Offset) error {
+	return fold(ctx, src, s, at)
 }

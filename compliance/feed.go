@@ -61,8 +61,8 @@ type FeedConfig struct {
 	MaxEvents int           // events in one cut that are more than the feeds' own bookkeeping; 0 means DefaultMaxEvents
 	Backoff   time.Duration // after a first failure; it doubles up to a minute; 0 means 1 s
 	Metrics   *Metrics      // may be nil
-	// Base returns a state at the given offset or before it, where there is one to start from. Without it a new owner
-	// folds the log from its first event, which takes about a second per million events.
+	// Base returns a state at the given offset or before it, where there is one to start from: it belongs to the feed. Without
+	// it a new owner folds the log from its first event.
 	Base func(ctx context.Context, at event.Offset) (*chat.State, error)
 }
 
@@ -356,7 +356,7 @@ func (f *Feed) rebase(ctx context.Context, at event.Offset) error {
 			}
 		}
 		if base == nil {
-			base = chat.NewState()
+			base = chat.NewStateToRead()
 		}
 	}
 	if err := fold(ctx, f.src, base, at); err != nil {

@@ -30,8 +30,8 @@ var ErrReplay = errors.New("the range does not give what its receipt says")
 func Replay(ctx context.Context, src Source, feed string, from, to event.Offset, base func(context.Context, event.Offset) (*chat.State, error),
 	mk func(fs FS, cut *event.FeedInfo) (Adapter, error), each func(Replayed) error) error {
 	// The receipts come after what they receipt: the log is read once for them, and the state follows cut by cut.
-	at := chat.NewState() // what the feed was configured as when a cut was made
-	state := chat.NewState()
+	at := chat.NewStateToRead() // what the feed was configured as when a cut was made
+	state := chat.NewStateToRead()
 	if base != nil {
 		b, err := base(ctx, max(from, 1)-1)
 		if err != nil {
@@ -62,7 +62,7 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 				return nil
 			}
 			if state.Offset() >= r.First { // the base was too new
-				state = chat.NewState()
+				state = chat.NewStateToRead()
 			}
 			if err := fold(ctx, src, state, r.First-1); err != nil {
 				return err

@@ -6,6 +6,10 @@
 //
 // DIR is what `parley feed prove` wrote; docs/proof.md is its format. It prints one line per finding and ends with 1, or
 // says what is proven and ends with 0; 2 means that it was called wrongly. Nothing is written.
+//
+//	parley-verify cosign --witness witness.key --key pool.vkey --state DIR REQUEST
+//
+// is a witness: it signs a checkpoint that continues the last one it signed, and writes into DIR which that was.
 package main
 
 import (
@@ -19,22 +23,37 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"parley/compliance/proof"
+	"parley/compliance/proof/witness"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main with its surroundings.
-func run(args []string, stdout, stderr io.Writer) int {
-	var keys []note.Verifier
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "cosign":
+			return cosign(args[1:], stdin, stdout, stderr)
+		case "witness-key":
+			return witnessKey(args[1:], stdout, stderr)
+		}
+	}
+	var keys, witnesses []note.Verifier
 	flags := flag.NewFlagSet("parley-verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: parley-verify --key FILE [--key FILE ...] [--since FILE] [--quiet] DIR")
+		fmt.Fprintln(stderr, "usage: parley-verify --key FILE [--witness-key FILE ...] [--since FILE] [--quiet] DIR")
+		fmt.Fprintln(stderr, "       parley-verify cosign ...       sign checkpoints as a witness\n       parley-verify witness-key ...  make the key of a witness")
 		flags.PrintDefaults()
 	}
 	flags.Func("key", "`FILE` with the pool's public key (pool.vkey); more keys: witnesses that must have signed too", func(name string) error {
 		v, err := readKey(name)
 		keys = append(keys, v)
+		return err
+	})
+	flags.Func("witness-key", "`FILE` with the public key of a witness that must have signed too; may be repeated", func(name string) error {
+		v, err := readWitness(name)
+		witnesses = append(witnesses, v)
 		return err
 	})
 	since := flags.String("since", "", "`FILE` with an earlier checkpoint that you kept: the proof must show that the log continues it")
@@ -62,7 +81,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "parley-verify: %v\n", err)
 		return 2
 	}
-	r, err := proof.Verify(os.DirFS(dir), earlier, keys...)
+	r, err := proof.Verify(os.DirFS(dir), earlier, append(keys, witnesses...)...)
 	if err != nil {
 		fmt.Fprintf(stdout, "%s could not be read: %v\n", dir, err)
 		return 1
@@ -75,8 +94,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if !*quiet {
 		summary(stdout, r, earlier != nil)
+		for _, w := range append(keys[1:], witnesses...) {
+			fmt.Fprintf(stdout, "signed by %s too\n", w.Name())
+		}
 	}
 	return 0
+}
+
+// readWitness reads the key of a witness: of a cosignature, or a plain note key.
+func readWitness(name string) (note.Verifier, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if v, err := witness.ParseVerifier(strings.TrimSpace(string(b))); err == nil {
+		return v, nil
+	}
+	return readKey(name)
 }
 
 func readKey(name string) (note.Verifier, error) {
@@ -89,6 +123,14 @@ func readKey(name string) (note.Verifier, error) {
 		return nil, fmt.Errorf("%s is not a public note key: %w", name, err)
 	}
 	return v, nil
+}
+
+// why quotes a reason, if there is one.
+func why(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return fmt.Sprintf(": %q", reason)
 }
 
 // summary says what is proven, for the auditor's file.
@@ -121,6 +163,15 @@ func summary(w io.Writer, r *proof.Report, continues bool) {
 		fmt.Fprintf(w, "bodies lawfully erased: room %s, messages %s, by %s at %s (event %d)\n", x.Room, what, x.By, x.At, x.Offset)
 	}
 	fmt.Fprintf(w, "checkpoint: %s, %d events, root %s\n", r.Checkpoint.Origin, r.Checkpoint.Size, r.Checkpoint.Root)
+	for _, x := range r.Rotations {
+		fmt.Fprintf(w, "key replaced: %s by %s, by %s at %s (event %d)%s\n", x.Old, x.New, x.By, x.At, x.Offset, why(x.Reason))
+		if x.RevokedFrom > 0 {
+			fmt.Fprintf(w, "key revoked: %s from event %d on. Whoever has it can replace it too: have the pool tell you its key, and check with that\n", x.Old, x.RevokedFrom)
+		}
+	}
+	if r.Followed {
+		fmt.Fprintf(w, "signed with %s, which follows the key that was given\n", r.Rotations[len(r.Rotations)-1].New)
+	}
 	if continues {
 		fmt.Fprintln(w, "the checkpoint continues the earlier one")
 	}

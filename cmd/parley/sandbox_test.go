@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/synthetic"
 	"parley/compliance/proof"
+	"parley/compliance/proof/witness"
 	"parley/log/event"
 	"parley/webfront/admin"
 )
@@ -161,7 +164,7 @@ func TestSandbox(t *testing.T) {
 	if !strings.HasPrefix(again, live) || strings.Count(again, `"kind":"user_created"`) != 5 || strings.Count(again, `"kind":"pool_formed"`) != 1 {
 		t.Errorf("after a restart:\n%s", again)
 	}
-	proveFeed(t, dir)
+	proveFeed(t, dir, b.nodes[0].Ops)
 	// The demo users talk by themselves.
 	until(t, "a demo user says something", func() bool {
 		return parley(t, 0, "--dir", dir, "log", "dump", "--kind", "posted", "--user", "dave@contoso.test") != ""
@@ -217,7 +220,7 @@ func seen(t *testing.T, dir string, nodes []string, token string, want bool) boo
 }
 
 // proveFeed has what the demo's feed delivered proven, checks it as an auditor does, and then alters it.
-func proveFeed(t *testing.T, dir string) {
+func proveFeed(t *testing.T, dir, ops string) {
 	t.Helper()
 	kept := filepath.Join(t.TempDir(), "kept")
 	if err := os.WriteFile(kept, []byte(parley(t, 0, "--dir", dir, "log", "checkpoint")), 0o600); err != nil {
@@ -259,12 +262,91 @@ func proveFeed(t *testing.T, dir string) {
 	if err != nil || len(names) != r.Files {
 		t.Fatalf("%d files, %v, %v", r.Files, names, err)
 	}
+	witnessed(t, dir, out+"2", v)
+	rotateKey(t, dir, ops, out+"3", kept, v)
 	if err := os.WriteFile(names[0], []byte("<Conversations/>"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := proof.Verify(os.DirFS(out), nil, v); err != nil || len(r.Findings) != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
+}
+
+// witnessed has a witness sign a checkpoint, and another one that continues it.
+func witnessed(t *testing.T, dir, out string, pool note.Verifier) {
+	t.Helper()
+	private, public, err := witness.NewKey("witness.example/w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := witness.Open(t.TempDir(), private, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosigned := filepath.Join(t.TempDir(), "cosigned")
+	for _, args := range [][]string{{"--first"}, {"--since", cosigned}} {
+		request := parley(t, 0, append([]string{"--dir", dir, "log", "checkpoint"}, args...)...)
+		b, _, err := w.Cosign([]byte(request), pool, args[0] == "--first")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, request)
+		}
+		if err := os.WriteFile(cosigned, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parley(t, 0, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out, "--checkpoint", cosigned)
+	r, err := proof.Verify(os.DirFS(out), nil, pool, public)
+	if err != nil || len(r.Findings) > 0 || r.Files == 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// rotateKey has the pool sign with another key. Whoever has the first one, and a checkpoint that it signed, goes on.
+func rotateKey(t *testing.T, dir, ops, out, kept string, first note.Verifier) {
+	t.Helper()
+	key := strings.TrimSpace(parley(t, 0, "--dir", dir, "pool", "key", "new"))
+	if got := parley(t, 0, "--dir", dir, "pool", "key", "list"); strings.Count(got, "n1,n2,n3") != 2 || !strings.Contains(got, "ready") {
+		t.Fatal(got)
+	}
+	if got := parley(t, 0, "--dir", dir, "pool", "key", "rotate", "--reason", "it is a year old", key, "--json"); !strings.Contains(got, `"state":"replaced"`) {
+		t.Fatal(got)
+	}
+	parley(t, 0, "--dir", dir, "feed", "prove", "--feed", "lyncxml", "--out", out, "--since", kept)
+	earlier, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := note.NewVerifier(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range []note.Verifier{first, second} {
+		r, err := proof.Verify(os.DirFS(out), earlier, v)
+		if err != nil || len(r.Findings) > 0 || r.Followed != (i == 0) || len(r.Rotations) != 1 || r.Rotations[0].Reason != "it is a year old" {
+			t.Errorf("with key %d: %+v %v", i, r, err)
+		}
+	}
+	// A node that has not got the new key signs nothing, not even with the old one, and says so.
+	file := filepath.Join(dir, "n1", "pool.key")
+	both, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, both[:bytes.IndexByte(both, '\n')+1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, "http://"+ops+"/readyz?verbose"); !strings.Contains(got, "[!]signing-key") {
+		t.Error(got)
+	}
+	if got := get(t, "http://"+ops+"/metrics"); !strings.Contains(got, "\nparley_proof_key_missing 1\n") {
+		t.Error("the metric does not say that the key is missing")
+	}
+	parley(t, 3, "--dir", dir, "--server", "n1", "log", "checkpoint")
+	parley(t, 0, "--dir", dir, "--server", "n2", "log", "checkpoint")
+	if err := os.WriteFile(file, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parley(t, 0, "--dir", dir, "--server", "n1", "log", "checkpoint")
 }
 
 // until waits for a condition.
@@ -341,4 +423,18 @@ func damage(t *testing.T, data string) {
 		parley(t, 4, "log", "verify", "--data", dir)
 		parley(t, 4, "log", "dump", "--data", dir)
 	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -27,7 +27,7 @@ func (a *app) objectCmds() []*cobra.Command {
 		"user": {a.directoryImportCmd("user")}, "group": {a.directoryImportCmd("group")}, "ou": {a.directoryImportCmd("ou")},
 		"config": {a.configCheckCmd(), a.configReferenceCmd()}, "admin token": {a.tokenNewCmd()},
 		"pool": {a.poolInitCmd(), a.poolStatusCmd(), a.poolAddCmd(), a.poolMemberCmd("remove", "Remove a node from the pool", http.MethodDelete),
-			a.poolMemberCmd("promote", "Give a standby a vote", http.MethodPost, "promote"), a.poolTransferCmd()},
+			a.poolMemberCmd("promote", "Give a standby a vote", http.MethodPost, "promote"), a.poolTransferCmd(), a.poolKeyCmd()},
 	}
 	groups := map[string]*cobra.Command{}
 	var top []*cobra.Command

@@ -6,6 +6,7 @@
 //
 //	checkpoint   the pool's signature under the size and the Merkle root of its log (C2SP tlog-checkpoint)
 //	entries      the stored bytes of a run of events, without the bodies of posts, one after the other
+//	keys.json    how one key of the pool followed the other; only if one did
 //	proof.json   where the run is in the tree: the hashes before it, and those that lead from its end to the checkpoint
 //	...          the files of the feed
 //
@@ -39,6 +40,7 @@ const (
 	FileProof      = "proof.json"
 	FileCheckpoint = "checkpoint"
 	FileEntries    = "entries"
+	FileKeys       = "keys.json" // only once the pool has another key than at first
 )
 
 // Format is what proof.json calls itself.
@@ -153,19 +155,21 @@ func Prove(ctx context.Context, src Source, feed string, from, to, receipt event
 	if p.Frontier, err = tree.ReadHashes(frontierIndexes(int64(p.First) - 1)); err != nil {
 		return nil, fmt.Errorf("hashes of the first %d events: %w", p.First-1, err)
 	}
-	if p.Consistency, err = consistency(tree, int64(p.End), size); err != nil {
+	if p.Consistency, err = Consistency(tree, int64(p.End), size); err != nil {
 		return nil, err
 	}
 	if since > 0 {
 		p.Since = &Since{Size: since}
-		if p.Since.Consistency, err = consistency(tree, since, size); err != nil {
+		if p.Since.Consistency, err = Consistency(tree, since, size); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func consistency(tree tlog.HashReader, from, to int64) ([]tlog.Hash, error) {
+// Consistency returns the proof (RFC 6962 section 2.1.2) that the tree of to leaves begins with that of from, which is not
+// above to; empty if they are the same.
+func Consistency(tree tlog.HashReader, from, to int64) ([]tlog.Hash, error) {
 	if from == to {
 		return []tlog.Hash{}, nil
 	}

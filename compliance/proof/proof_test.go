@@ -32,11 +32,14 @@ type world struct {
 	files  fstest.MapFS
 	signer note.Signer
 	key    note.Verifier
+	seed   byte // of the key
+
+	rotations []event.Offset
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, files: fstest.MapFS{}}
+	w := &world{t: t, files: fstest.MapFS{}, seed: 1}
 	w.signer, w.key = keys(t, "contoso.test", 1)
 	return w
 }

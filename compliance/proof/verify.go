@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sort"
 
 	"golang.org/x/mod/sumdb/note"
@@ -26,6 +27,8 @@ type Report struct {
 	Bytes       uint64
 	Rooms       []Room    // with events in the range, by id
 	Removals    []Removal // in the entries, in log order
+	Rotations   []Rotated // of the pool's key, up to the checkpoint, in log order
+	Followed    bool      // another key than the given one signed: it follows it through Rotations
 	Findings    []Finding // empty: proven
 }
 
@@ -80,6 +83,9 @@ type verifier struct {
 	rooms  map[event.RoomID]*Room
 	files  []*event.FeedReceipt
 	places map[string]event.Offset // of receipts, by file
+
+	rotations *Keys // nil: the pool has the key that it began with
+	chain     chain
 }
 
 func (v *verifier) find(where, format string, args ...any) {
@@ -93,9 +99,22 @@ func (v *verifier) run(since []byte, keys []note.Verifier) error {
 	if err != nil {
 		return v.missing(FileCheckpoint, err)
 	}
-	if v.report.Checkpoint, err = OpenCheckpoint(signed, keys...); err != nil {
+	if len(keys) == 0 {
+		return errors.New("no key to check it with")
+	}
+	if ok, err := v.keys(keys[0]); !ok {
+		return err
+	}
+	signers := append([]note.Verifier{v.chain[len(v.chain)-1]}, keys[1:]...)
+	if v.report.Checkpoint, err = OpenCheckpoint(signed, signers...); err != nil {
 		v.find(FileCheckpoint, "%v", err)
 		return nil // nothing that follows would prove anything
+	}
+	if v.rotations != nil {
+		if err := v.rotations.included(v.report.Checkpoint); err != nil {
+			v.find(FileKeys, "%v", err)
+			return nil
+		}
 	}
 	b, err := readSmall(v.dir, FileProof, maxProof)
 	if err != nil {
@@ -114,7 +133,7 @@ func (v *verifier) run(since []byte, keys []note.Verifier) error {
 	if err := v.entries(); err != nil {
 		return err
 	}
-	v.continues(since, keys)
+	v.continues(since)
 	return v.archive()
 }
 
@@ -199,6 +218,11 @@ func (v *verifier) see(e event.Head) {
 		r.Removals = append(r.Removals, Removal{Offset: e.Offset, At: e.At, By: e.By, Room: e.Room, Messages: x.Messages, Until: x.Until})
 	case *event.MessagesPurged:
 		r.Removals = append(r.Removals, Removal{Offset: e.Offset, At: e.At, By: e.By, Room: e.Room, Until: x.Until, Purged: x})
+	case *event.SigningKeyRotated:
+		// What the entries tell of must be among the keys; a proof that leaves it out is signed with a key that signs no more.
+		if uint64(e.Offset) <= uint64(r.Checkpoint.Size) && !slices.ContainsFunc(r.Rotations, func(x Rotated) bool { return x.Offset == e.Offset }) {
+			v.find(FileKeys, "the key was replaced at event %d, and the checkpoint of %d events does not go by that", e.Offset, r.Checkpoint.Size)
+		}
 	case *event.FeedReceipt:
 		if x.Feed == r.Feed && x.Last >= r.First && x.Last <= r.Last {
 			v.files = append(v.files, x)
@@ -220,7 +244,7 @@ func (v *verifier) room(id event.RoomID) *Room {
 }
 
 // continues checks that the checkpoint continues an earlier one.
-func (v *verifier) continues(since []byte, keys []note.Verifier) {
+func (v *verifier) continues(since []byte) {
 	const where = "earlier checkpoint"
 	if since == nil {
 		if s := v.proof.Since; s != nil && (s.Size > v.proof.Size || len(s.Consistency) > 64) {
@@ -228,7 +252,7 @@ func (v *verifier) continues(since []byte, keys []note.Verifier) {
 		}
 		return
 	}
-	old, err := OpenCheckpoint(since, keys[:1]...)
+	old, err := v.chain.earlier(since)
 	if err != nil {
 		v.find(where, "%v", err)
 		return
@@ -253,7 +277,7 @@ func (v *verifier) archive() error {
 		}
 	}
 	sort.Slice(r.Rooms, func(i, j int) bool { return r.Rooms[i].ID < r.Rooms[j].ID })
-	want := map[string]bool{FileProof: true, FileCheckpoint: true, FileEntries: true}
+	want := map[string]bool{FileProof: true, FileCheckpoint: true, FileEntries: true, FileKeys: true}
 	next := r.First
 	for _, x := range v.files {
 		if x.First != next {

@@ -71,9 +71,10 @@ const (
 	KindActiveServersSet     Kind = 70
 	KindPoolPlaced           Kind = 71
 
-	KindHoldSet        Kind = 72
-	KindHoldReleased   Kind = 73
-	KindMessagesPurged Kind = 74
+	KindHoldSet           Kind = 72
+	KindHoldReleased      Kind = 73
+	KindMessagesPurged    Kind = 74
+	KindSigningKeyRotated Kind = 84
 )
 
 // kinds is the one table from number to name and type.
@@ -138,6 +139,7 @@ var kinds = map[Kind]struct {
 	KindTokenIssued:          {"token_issued", func() Event { return new(TokenIssued) }},
 	KindTokenRevoked:         {"token_revoked", func() Event { return new(TokenRevoked) }},
 	KindMessageImported:      {"message_imported", func() Event { return new(MessageImported) }},
+	KindSigningKeyRotated:    {"signing_key_rotated", func() Event { return new(SigningKeyRotated) }},
 }
 
 // String returns the name of the kind in lower snake case, as log dump prints it.

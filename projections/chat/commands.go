@@ -39,6 +39,8 @@ type (
 	PauseFeed   = command.PauseFeed
 	ResumeFeed  = command.ResumeFeed
 
+	RotateSigningKey = command.RotateSigningKey
+
 	CreateCategory = command.CreateCategory
 	ChangeCategory = command.ChangeCategory
 	RemoveCategory = command.RemoveCategory

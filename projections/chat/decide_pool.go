@@ -26,6 +26,9 @@ func (d *decider) administer(c Command) (Decision, error) {
 		out.Result = res
 		return out, err
 	}
+	if ev, known, err := d.s.keys.Decide(c, d.s.head.offset); known {
+		return d.maybe(ev, err)
+	}
 	switch c := c.(type) {
 	case *CreateAddIn:
 		return d.createAddIn(c)

@@ -24,6 +24,9 @@ func (s *State) foldPool(e *event.Envelope, save Saver) (known bool, err error) 
 	if !known && err == nil {
 		known, err = s.feeds.Fold(e, save)
 	}
+	if !known && err == nil {
+		known, err = s.keys.Fold(e, save)
+	}
 	if err != nil {
 		return true, fmt.Errorf("%w: %w", err, ErrContradiction)
 	}

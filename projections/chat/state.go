@@ -11,6 +11,7 @@ import (
 	"parley/projections/chat/form"
 	"parley/projections/chat/holds"
 	"parley/projections/chat/invites"
+	"parley/projections/chat/keys"
 	"parley/projections/chat/memory"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
@@ -117,6 +118,7 @@ type State struct {
 	settings   table.Tupled[PublishedSetting]
 	nodes      table.Keyed[event.NodeID, Node]
 	feeds      feeds.Feeds
+	keys       keys.Keys         // rotations of the key that signs checkpoints
 	memory     memory.Memory     // of commands that took effect
 	book       policy.Book       // policies and configurations
 	reg        registry.Registry // add-ins, administrators, addresses, active nodes, site
@@ -167,6 +169,7 @@ func NewState() *State {
 			(*PublishedSetting).code),
 		nodes:  table.NewKeyed(rowNode, 0, func(n *Node) event.NodeID { return n.ID }, (*Node).code),
 		feeds:  feeds.New(rowFeed, rowClock),
+		keys:   keys.New(rowKey),
 		memory: memory.New(rowSeen, MaxRemembered),
 
 		book: policy.NewBook(policyRows),
@@ -183,6 +186,14 @@ func NewState() *State {
 	}
 }
 
+// NewStateToRead returns the state before the first event for somebody who folds only to look: it does not remember the
+// commands that took effect, which may be a gigabyte, so Decide would take a retry for something new.
+func NewStateToRead() *State {
+	s := NewState()
+	s.memory = memory.New(rowSeen, 0)
+	return s
+}
+
 // Clone returns an independent copy in O(1). Only the goroutine that folds s may call it.
 func (s *State) Clone() *State {
 	c := *s
@@ -194,7 +205,7 @@ func (s *State) Clone() *State {
 	c.sessions = s.sessions.Copy()
 	c.settings = s.settings.Copy()
 	c.nodes = s.nodes.Copy()
-	c.feeds = s.feeds.Copy()
+	c.feeds, c.keys = s.feeds.Copy(), s.keys.Copy()
 	c.memory = s.memory.Copy()
 	c.book, c.reg, c.box = s.book.Copy(), s.reg.Copy(), s.box.Copy()
 	c.holds = s.holds.Copy()
@@ -252,6 +263,10 @@ func (s *State) Feed(name string) (Feed, bool) { return s.feeds.Feed(name) }
 
 // Feeds returns all feeds, by name.
 func (s *State) Feeds() iter.Seq[Feed] { return s.feeds.All() }
+
+// SigningKeys returns the rotations of the key that signs checkpoints, for questions only: whoever folds into it folds into
+// the state.
+func (s *State) SigningKeys() *keys.Keys { return &s.keys }
 
 // Settings returns what a user has published, by category and instance.
 func (s *State) Settings(user event.Principal) iter.Seq[PublishedSetting] {

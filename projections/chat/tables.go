@@ -52,7 +52,9 @@ const (
 	rowMove  byte = 31
 	rowTrail byte = 32
 
-	rowLast = rowTrail
+	rowKey byte = 40
+
+	rowLast = rowKey
 )
 
 var (
@@ -68,7 +70,8 @@ func (s *State) tables() map[byte]table.Rows {
 	users, groups, units, members := s.dir.Rows()
 	all := map[byte]table.Rows{
 		rowHead: (*headTable)(s), rowUser: users, rowGroup: groups, rowUnit: units, rowMember: members, rowCategory: &s.categories, rowRoom: &s.rooms, rowTally: &s.tallies,
-		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowSeen: &s.memory,
+		rowGrant: &s.grants, rowSession: &s.sessions, rowSetting: &s.settings, rowNode: &s.nodes, rowKey: s.keys.Rows(),
+		rowSeen: &s.memory,
 	}
 	all[rowFeed], all[rowClock] = s.feeds.Rows()
 	all[rowInvitation], all[rowInbox] = s.box.Rows()
@@ -76,6 +79,18 @@ func (s *State) tables() map[byte]table.Rows {
 	maps.Copy(all, s.reg.Tables(registryRows))
 	maps.Copy(all, s.holds.Tables(holdRows))
 	return all
+}
+
+// RowsToRead returns the content but for the commands that took effect, in key order: what a state of NewStateToRead loads.
+func (s *State) RowsToRead() iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		tables := s.tables()
+		for p := rowHead; p <= rowLast; p++ {
+			if t := tables[p]; p != rowSeen && t != nil && !t.Each(yield) {
+				return
+			}
+		}
+	}
 }
 
 // rows returns the whole content in key order.

@@ -24,6 +24,7 @@ import (
 	"parley/projections/history"
 	"parley/webfront/dump"
 	"parley/webfront/objects"
+	"parley/webfront/signing"
 )
 
 // Prefix of every path.
@@ -152,6 +153,10 @@ type Options struct {
 	// Current reports whether State has caught up with what the pool had committed when this node started. Until then only
 	// the node's own status is told, and only to credentials of the configuration and to nodes. nil: it always has.
 	Current func() bool
+	// Keys is what checkpoints are signed with; nil: this node has no key.
+	Keys KeyRing
+	// RemoteKeys asks another node for its keys; see Nodes. nil: nobody is asked.
+	RemoteKeys func(ctx context.Context, m Member) (signing.NodeKeys, error)
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
 	// Receipts returns up to where every compliance feed has a receipt; nil: everywhere.
@@ -205,7 +210,7 @@ func (a *API) routes() []route {
 	return slices.Concat(a.poolRoutes(), a.feedRoutes(), serve(a, objects.Rooms(&a.env)), a.messageRoutes(), a.holdRoutes(), serve(a, objects.Categories()), serve(a, objects.AddIns()),
 		a.eligibleRoutes(), serve(a, objects.Users(&a.env)), serve(a, objects.Groups()), serve(a, objects.Units()), a.directoryRoutes(),
 		serve(a, objects.Policies()), a.grantRoutes(), serve(a, objects.Configurations()), serve(a, objects.Compliances()), serve(a, objects.Endpoints()),
-		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.dataRoutes())
+		a.adminRoutes(), serve(a, a.tokens()), a.logRoutes(), a.proofRoutes(), a.keyRoutes(), a.dataRoutes())
 }
 
 // ServeHTTP serves a request.

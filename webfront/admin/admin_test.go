@@ -158,7 +158,7 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// Every route asks for the token; a node's certificate opens two doors only.
+// Every route asks for the token; a node's certificate opens few doors only.
 func TestRoutesArePrivate(t *testing.T) {
 	f := newFixture(t)
 	node := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
@@ -169,7 +169,7 @@ func TestRoutesArePrivate(t *testing.T) {
 			r.TLS = state
 			w := httptest.NewRecorder()
 			f.api.ServeHTTP(w, r)
-			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/digest" || rt.Path == "/node/feeds")
+			allowed := name == "node" && (rt.Path == "/node" || rt.Path == "/node/digest" || rt.Path == "/node/keys" || rt.Path == "/node/feeds")
 			if (w.Code != 401) != allowed {
 				t.Errorf("%s %s as %s: %d", rt.Method, rt.Path, name, w.Code)
 			}

@@ -21,11 +21,11 @@ type Digest struct {
 	Offset  event.Offset `json:"offset"`
 	Version string       `json:"version" doc:"of the program: states are compared between equal ones"`
 	Chain   string       `json:"chain" doc:"of the log, in hex"`
-	State   string       `json:"state" doc:"hash of the room state, in hex"`
+	State   string       `json:"state" doc:"hash of the room state, in hex; empty: there is only the log to compare"`
 }
 
 // digestWithin is how long a node waits for an offset that it is asked about.
-const digestWithin = 10 * time.Second
+const digestWithin = 5 * time.Second
 
 func (a *API) getDigest(w http.ResponseWriter, r *http.Request) error {
 	at, err := offsetOf(r.URL.Query(), "at")

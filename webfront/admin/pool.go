@@ -28,7 +28,7 @@ func (a *API) poolRoutes() []route {
 			params:  []param{{Name: "applied", Kind: "integer", Doc: "answer once the node shows the event at this offset, or after 10 s"}}},
 		{method: "GET", path: "/node/digest", right: roles.PoolRead, early: true, nodes: true, out: Digest{}, handle: a.getDigest,
 			summary: "Chain and hash of the state at an offset, of the node that answers: the same on every node",
-			params:  []param{{Name: "at", Kind: "integer", Doc: "offset; the answer waits up to 10 s for it, and is 409 when the state has passed it"}}},
+			params:  []param{{Name: "at", Kind: "integer", Doc: "offset; the answer waits up to 5 s for it. When the state has passed it, or does not get there, the answer has no state, and in the latter case an earlier offset"}}},
 		{method: "GET", path: "/pool", right: roles.PoolRead, summary: "Domain, address, site and leader of the pool", out: PoolInfo{}, params: []param{poolParam}, handle: a.getPool},
 		{method: "PATCH", path: "/pool", right: roles.PoolChange, summary: "Say which site the pool belongs to", in: PoolChange{}, out: PoolInfo{}, params: []param{whatIf}, handle: a.setPool},
 		{method: "GET", path: "/status", right: roles.PoolRead, early: true, summary: "Status of every node; one that does not answer within 2 s is down", out: []NodeStatus{}, handle: a.getStatus},

@@ -14,11 +14,13 @@ import (
 
 // Prover makes proofs of what feeds delivered. docs/proof.md says what they are.
 type Prover interface {
-	// Checkpoint returns the log's size and root with this node's signature.
-	Checkpoint(ctx context.Context) ([]byte, error)
+	// Checkpoint returns the log's size and root with this node's signature. since, unless 0, is the size of an earlier
+	// checkpoint that it shall lead from.
+	Checkpoint(ctx context.Context, since int64) (LogCheckpoint, error)
 	// Prove returns the proof for the files of a feed with the events from..to; 0: from the first, to the last delivered.
-	// since, unless 0, is the size of an earlier checkpoint that it shall lead from.
-	Prove(ctx context.Context, feed string, from, to event.Offset, since int64) (FeedProof, error)
+	// since, unless 0, is the size of an earlier checkpoint that it shall lead from; size, unless 0, that of the checkpoint
+	// that it is made under, which the caller has.
+	Prove(ctx context.Context, feed string, from, to event.Offset, since, size int64) (FeedProof, error)
 	// Records calls visit with the time and the stored bytes, without bodies, of the events from..to.
 	Records(ctx context.Context, from, to event.Offset, visit func(at event.Time, stored []byte) error) error
 }
@@ -28,12 +30,14 @@ type FeedProof struct {
 	Proof      json.RawMessage `json:"proof" doc:"proof.json"`
 	Checkpoint string          `json:"checkpoint" doc:"signed note"`
 	Adapter    string          `json:"adapter" doc:"of the feed"`
+	Keys       json.RawMessage `json:"keys,omitempty" doc:"keys.json; absent: the pool has the key that it began with"`
 	Directory  string          `json:"directory" doc:"where the node that answers has the feed's files; empty: they are not files here"`
 }
 
 // LogCheckpoint is the answer to GET /checkpoint.
 type LogCheckpoint struct {
-	Checkpoint string `json:"checkpoint" doc:"signed note (C2SP tlog-checkpoint)"`
+	Checkpoint  string   `json:"checkpoint" doc:"signed note (C2SP tlog-checkpoint)"`
+	Consistency []string `json:"consistency,omitempty" doc:"with since: consistency proof from there, hashes in base64"`
 }
 
 // LogRecord is one event as the log has it, without its body.
@@ -45,11 +49,12 @@ type LogRecord struct {
 func (a *API) proofRoutes() []route {
 	from := param{Name: "from", Kind: "integer", Doc: "first event offset"}
 	to := param{Name: "to", Kind: "integer", Doc: "last event offset"}
+	since := param{Name: "since", Kind: "integer", Doc: "size of an earlier checkpoint that the proof shall lead from"}
 	return []route{
-		{method: "GET", path: "/checkpoint", right: roles.FeedProve, out: LogCheckpoint{}, handle: a.checkpoint,
+		{method: "GET", path: "/checkpoint", right: roles.FeedProve, out: LogCheckpoint{}, handle: a.checkpoint, params: []param{since},
 			summary: "The size of the log and the root of the Merkle tree over it, signed: keep it, and have it proven later that the log continues it"},
 		{method: "GET", path: "/feeds/{feed}/proof", right: roles.FeedProve, recorded: true, out: FeedProof{}, handle: a.proveFeed,
-			params:  []param{from, to, {Name: "since", Kind: "integer", Doc: "size of an earlier checkpoint that the proof shall lead from"}},
+			params:  []param{from, to, since, {Name: "size", Kind: "integer", Doc: "of the checkpoint that it is made under, one that the caller has; absent: a new one"}},
 			summary: "The proof for the files of a feed; it grows to whole files"},
 		{method: "GET", path: "/log/records", right: roles.FeedProve, recorded: true, lines: true, handle: a.logRecords, params: []param{from, to},
 			summary: "Events as they are stored and hashed, without what was said; one {at, event} per line, a last line {problem} says that the rest could not be read"},
@@ -59,7 +64,7 @@ func (a *API) proofRoutes() []route {
 // prover refuses on a node that cannot sign.
 func (a *API) prover() (Prover, error) {
 	if a.Prover == nil {
-		return nil, chat.Refuse(chat.CodeNotFound, "node %s has no key to sign with: set signing_key, on every node the same", a.Options.Node)
+		return nil, a.noKey()
 	}
 	return a.Prover, nil
 }
@@ -69,11 +74,15 @@ func (a *API) checkpoint(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b, err := p.Checkpoint(r.Context())
+	since, err := sizeOf(r.URL.Query(), "since")
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, LogCheckpoint{string(b)})
+	c, err := p.Checkpoint(r.Context(), since)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, c)
 }
 
 func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
@@ -86,11 +95,13 @@ func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var since int64
-	if s := v.Get("since"); s != "" {
-		if since, err = strconv.ParseInt(s, 10, 64); err != nil || since < 1 {
-			return chat.Refuse(chat.CodeInvalid, "since=%q is not the size of a checkpoint", s)
-		}
+	since, err := sizeOf(v, "since")
+	if err != nil {
+		return err
+	}
+	size, err := sizeOf(v, "size")
+	if err != nil {
+		return err
 	}
 	if _, ok := a.Pool.State().Feed(feed); !ok {
 		return chat.Refuse(chat.CodeNotFound, "no feed %q", feed)
@@ -98,7 +109,7 @@ func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	answer, err := p.Prove(r.Context(), feed, from, to, since)
+	answer, err := p.Prove(r.Context(), feed, from, to, since, size)
 	if err != nil {
 		return err
 	}
@@ -127,6 +138,16 @@ func (a *API) logRecords(w http.ResponseWriter, r *http.Request) error {
 	}
 	s := newStream(w)
 	return s.end(p.Records(r.Context(), from, to, func(at event.Time, stored []byte) error { return s.add(LogRecord{at, stored}) }))
+}
+
+// sizeOf reads the size of a checkpoint; 0: it is absent.
+func sizeOf(v url.Values, name string) (n int64, err error) {
+	if s := v.Get(name); s != "" {
+		if n, err = strconv.ParseInt(s, 10, 64); err != nil || n < 1 {
+			return 0, chat.Refuse(chat.CodeInvalid, "%s=%q is not the size of a checkpoint", name, s)
+		}
+	}
+	return n, nil
 }
 
 // rangeOf reads from and to; what is absent is 0.

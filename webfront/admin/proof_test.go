@@ -17,6 +17,7 @@ type fakeProver struct {
 	feedName string
 	from, to event.Offset
 	since    int64
+	size     int64
 	broken   error
 }
 
@@ -25,12 +26,13 @@ func (p *fakeProver) feed(f *fixture) {
 	f.pool.Must(f.t, chat.Origin{By: "node:n1", Node: "n1", Trusted: true}, &chat.ClaimFeed{Feed: "archive"})
 }
 
-func (p *fakeProver) Checkpoint(context.Context) ([]byte, error) {
-	return []byte("pool\n7\n"), p.broken
+func (p *fakeProver) Checkpoint(_ context.Context, since int64) (admin.LogCheckpoint, error) {
+	p.since = since
+	return admin.LogCheckpoint{Checkpoint: "pool\n7\n"}, p.broken
 }
 
-func (p *fakeProver) Prove(_ context.Context, feed string, from, to event.Offset, since int64) (admin.FeedProof, error) {
-	p.feedName, p.from, p.to, p.since = feed, from, to, since
+func (p *fakeProver) Prove(_ context.Context, feed string, from, to event.Offset, since, size int64) (admin.FeedProof, error) {
+	p.feedName, p.from, p.to, p.since, p.size = feed, from, to, since, size
 	return admin.FeedProof{Proof: json.RawMessage(`{"format":"x"}`), Checkpoint: "pool", Directory: "/archive"}, p.broken
 }
 
@@ -49,15 +51,15 @@ func TestProof(t *testing.T) {
 	if c := want[admin.LogCheckpoint](f, 200, "GET", "/checkpoint", ""); c.Checkpoint != "pool\n7\n" {
 		t.Errorf("%+v", c)
 	}
-	got := want[admin.FeedProof](f, 200, "GET", "/feeds/archive/proof?from=2&to=9&since=4", "")
-	if p := f.prover; p.feedName != "archive" || p.from != 2 || p.to != 9 || p.since != 4 || got.Directory != "/archive" || string(got.Proof) != `{"format":"x"}` {
+	got := want[admin.FeedProof](f, 200, "GET", "/feeds/archive/proof?from=2&to=9&since=4&size=8", "")
+	if p := f.prover; p.feedName != "archive" || p.from != 2 || p.to != 9 || p.since != 4 || p.size != 8 || got.Directory != "/archive" || string(got.Proof) != `{"format":"x"}` {
 		t.Errorf("%+v, asked for %+v", got, *f.prover)
 	}
 	if b := f.do("GET", "/log/records?from=2&to=3", "").Body.String(); b != `{"at":2,"event":"Ag=="}`+"\n"+`{"at":3,"event":"Aw=="}`+"\n" {
 		t.Errorf("%s", b)
 	}
 	f.refused(404, chat.CodeNotFound, "GET", "/feeds/nothing/proof", "")
-	for _, q := range []string{"/feeds/archive/proof?from=x", "/feeds/archive/proof?from=3&to=2", "/feeds/archive/proof?since=0", "/log/records?to=1000000"} {
+	for _, q := range []string{"/feeds/archive/proof?from=x", "/feeds/archive/proof?from=3&to=2", "/feeds/archive/proof?since=0", "/feeds/archive/proof?size=x", "/checkpoint?since=-1", "/log/records?to=1000000"} {
 		f.refused(400, chat.CodeInvalid, "GET", q, "")
 	}
 	f.prover.broken = errors.New("the disk is gone")

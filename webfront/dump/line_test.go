@@ -94,6 +94,7 @@ func everyKind() []event.Event {
 		&event.HoldReleased{Hold: "case 1", Reason: "settled"},
 		&event.MessagesPurged{First: event.MessageRef{MessageID: 4, Offset: 9}, Last: event.MessageRef{MessageID: 7, Offset: 20}, Until: 1_600_000_000_000_000_000, Days: 30,
 			Keeps: []event.Keep{{Hold: "case 1", Authors: []event.Principal{"sip:bob@contoso.test"}, To: 1_500_000_000_000_000_000, First: 9, Last: 12}}},
+		&event.SigningKeyRotated{Old: "p+1+a", New: "p+2+b", RevokedFrom: 7, Reason: "stolen", Signatures: "x\n"},
 	}
 }
 

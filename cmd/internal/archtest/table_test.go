@@ -25,6 +25,7 @@ const (
 	protobuf = "google.golang.org/protobuf"
 	s2       = "github.com/klauspost/compress/s2"
 	btree    = "github.com/tidwall/btree"
+	note     = "golang.org/x/mod/sumdb/note"
 )
 
 // guarded maps a library to why it has owners.
@@ -72,11 +73,13 @@ var table = []row{
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
 		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
-			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
+			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/keys", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
 		may: []string{"log/event", "projections/chat/table", "projections/chat/roles", "projections/chat/command", "projections/chat/form", "projections/chat/policy"}},
+	{pkg: "projections/chat/keys", pure: true, libs: []string{note},
+		may: []string{"log/event", "projections/chat/table", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/directory/*", pure: true,
 		may:   []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/dn", "projections/chat/directory/plan"},
 		never: []ban{{"projections/chat", "the rules ask it; it does not know the rules"}}},
@@ -84,6 +87,8 @@ var table = []row{
 		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
 	{pkg: "projections/merkle", may: []string{"projections", "log/event"},
 		never: []ban{noRaft, noSIP, {bleve, "it is a projection over rows"}, {"compliance", "proofs are made from the tree, not the other way round"}}},
+	{pkg: "projections/snapshots", may: []string{"projections/chat", "log/event"},
+		never: []ban{noRaft, noSIP, {"compliance", "who needs a state of the past asks for it"}, noWeb}},
 	{pkg: "projections/state", may: []string{"projections", "projections/chat", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"search", "the state of rooms does not depend on an index"}, noWeb}},
 
@@ -124,18 +129,19 @@ var table = []row{
 	{pkg: "compliance/proof", may: []string{"log/event"}, never: []ban{noRaft, noSIP, noViews}},
 	{pkg: "compliance/retention", may: []string{"projections/chat", "projections/chat/holds", "projections/history", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {"compliance/render", "what goes does not depend on how it was archived"}}},
+	{pkg: "compliance/proof/witness", may: []string{"compliance/proof"}, never: []ban{noRaft, noSIP, noViews}},
 	{pkg: "compliance/render", may: []string{"compliance", "log/event"}, never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/signing", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},
 
 	{pkg: "cmd/parley", may: []string{"all"}},
 	{pkg: "cmd/parley-bench", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt, sipgo, bleve}},
-	{pkg: "cmd/parley-verify", may: []string{"log/event", "compliance/proof"},
+	{pkg: "cmd/parley-verify", may: []string{"log/event", "compliance/proof", "compliance/proof/witness"},
 		never: []ban{{"log", "the auditor reads this program in an hour: it has no server code in it"}, noRaft, noSIP, noViews, noWeb}},
 	{pkg: "cmd/internal/server", may: []string{"all"}},
 	{pkg: "cmd/internal/archtest"},

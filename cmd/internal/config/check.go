@@ -311,7 +311,7 @@ func (c *Config) checkSigningKey(k *checker) {
 	if c.SigningKey == "" {
 		return
 	}
-	if _, err := pki.LoadSigner(c.SigningKey); err != nil {
+	if _, err := pki.LoadSigningKeys(c.SigningKey); err != nil {
 		k.add("signing_key", "%v", err)
 	}
 }

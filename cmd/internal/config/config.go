@@ -43,7 +43,8 @@ type Config struct {
 	Retention Retention `koanf:"retention"`
 	// File with the key that signs checkpoints of the log, so that files of a feed can be proven to an auditor. The
 	// same on every node; `parley pool init` makes it, and the auditor gets the public half, pool.vkey. Readable by the
-	// server's user only. Empty: this node proves nothing.
+	// server's user only. It may hold more keys, one a line: the first signs until `parley pool key rotate` says
+	// otherwise. It is read whenever something is signed: a new key needs no restart. Empty: this node proves nothing.
 	SigningKey string `koanf:"signing_key"`
 	// Compliance feeds. Every node has the same list: any of them may own a feed.
 	Feeds []Feed `koanf:"feeds"`

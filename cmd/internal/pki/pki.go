@@ -4,6 +4,7 @@ package pki
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -159,22 +160,62 @@ func readPEM(name, kind string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
+// SigningName follows the pool's domain in the name of its keys.
+const SigningName = "/parley"
+
 // NewSigningKey makes the key with which a pool signs checkpoints of its log, as a C2SP note key, and its public half.
 func NewSigningKey(domain string) (key, public string, err error) {
-	return note.GenerateKey(rand.Reader, domain+"/parley")
+	return note.GenerateKey(rand.Reader, domain+SigningName)
 }
 
-// LoadSigner reads a key that NewSigningKey made.
-func LoadSigner(file string) (note.Signer, error) {
+// SigningKey is a key that signs checkpoints.
+type SigningKey struct {
+	note.Signer
+	Public string // as a C2SP note key
+}
+
+// LoadSigningKeys reads keys that NewSigningKey made, one a line, in the order of the file. All have one name: it is the
+// origin of checkpoints.
+func LoadSigningKeys(file string) ([]SigningKey, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	s, err := note.NewSigner(strings.TrimSpace(string(b)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: not a private note key: %w", file, err)
+	var out []SigningKey
+	for _, line := range strings.Fields(string(b)) {
+		s, err := note.NewSigner(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s: not a private note key: %w", file, err)
+		}
+		k := SigningKey{Signer: s}
+		if k.Public, err = publicOf(line); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, other := range out {
+			if other.Public == k.Public || other.Name() != k.Name() {
+				return nil, fmt.Errorf("%s: keys of one pool have one name, and none is there twice: %s", file, k.Public)
+			}
+		}
+		out = append(out, k)
 	}
-	return s, nil
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: not a private note key: the file is empty", file)
+	}
+	return out, nil
+}
+
+// publicOf returns the public half of a private note key: PRIVATE+KEY+NAME+HASH+BASE64, of an algorithm byte (1: Ed25519)
+// and a seed.
+func publicOf(private string) (string, error) {
+	parts := strings.SplitN(private, "+", 5)
+	if len(parts) < 5 {
+		return "", errors.New("not a private note key")
+	}
+	key, err := base64.StdEncoding.DecodeString(parts[4])
+	if err != nil || len(key) != 1+ed25519.SeedSize {
+		return "", errors.New("not a private note key")
+	}
+	return note.NewEd25519VerifierKey(parts[2], ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey))
 }
 
 // NewToken makes an admin token of 256 random bits and the hash that stands for it in configurations.

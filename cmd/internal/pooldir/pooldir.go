@@ -401,6 +401,48 @@ func (p *Pool) options() (o Options, hash string, err error) {
 	return o, hash, nil
 }
 
+// NewSigningKey makes one more key that can sign checkpoints and puts it behind the others, in the directory's file and in
+// that of every node, where it waits for `parley pool key rotate`. It returns the public half and the file that it is in.
+// A crash in between leaves it with some nodes; the next one is another key, and pool key list shows both.
+func (p *Pool) NewSigningKey() (public, vkeyFile string, err error) {
+	c, err := p.Nodes[0].Load(nil)
+	if err != nil {
+		return "", "", err
+	}
+	key, public, err := pki.NewSigningKey(c.Domain)
+	if err != nil {
+		return "", "", err
+	}
+	_, hash, _ := strings.Cut(public, "+")
+	hash, _, _ = strings.Cut(hash, "+")
+	vkey := file{"pool-" + hash + ".vkey", 0o644, []byte(public + "\n")}
+	if err := vkey.write(p.Dir); err != nil {
+		return "", "", err
+	}
+	names := []string{signFile}
+	for _, n := range p.Nodes {
+		names = append(names, filepath.Join(n.ID, signFile))
+	}
+	for _, name := range names {
+		if err := AddSigningKey(filepath.Join(p.Dir, name), key); err != nil {
+			return "", "", err
+		}
+	}
+	return public, filepath.Join(p.Dir, vkey.name), nil
+}
+
+// AddSigningKey puts a private key behind those of a file, whole or not at all.
+func AddSigningKey(name, key string) error {
+	b, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		b = append(b, '\n')
+	}
+	return file{filepath.Base(name), 0o600, append(b, key+"\n"...)}.write(filepath.Dir(name))
+}
+
 // PeerAddr returns the peer address that AddNode would give a node.
 func (p *Pool) PeerAddr(id string) (string, error) {
 	o, _, err := p.options()

@@ -27,6 +27,7 @@ type Options struct {
 	Out      string // new directory
 	Files    string // directory with the feed's files; empty: where the node says it has them
 	Link     bool   // give the files a second name instead of copying them
+	Under    string // file with a checkpoint, perhaps with signatures of witnesses, that the proof is made under; empty: a new one
 	Since    string // file with an earlier checkpoint; empty: none
 }
 
@@ -59,6 +60,17 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 		}
 		q.Set("since", strconv.FormatInt(size, 10))
 	}
+	var under []byte
+	if f.Under != "" {
+		if under, err = os.ReadFile(f.Under); err != nil {
+			return out, err
+		}
+		size, err := proof.SizeOf(under)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", f.Under, err)
+		}
+		q.Set("size", strconv.FormatInt(size, 10))
+	}
 	if entries, err := os.ReadDir(f.Out); err == nil && len(entries) > 0 {
 		return out, fmt.Errorf("%s is not empty; name a new directory", f.Out)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +94,20 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 	if err := os.MkdirAll(f.Out, 0o750); err != nil {
 		return out, err
 	}
-	for name, b := range map[string][]byte{proof.FileProof: encoded, proof.FileCheckpoint: []byte(answer.Checkpoint)} {
+	files := map[string][]byte{proof.FileProof: encoded, proof.FileCheckpoint: []byte(answer.Checkpoint)}
+	if under != nil {
+		files[proof.FileCheckpoint] = under
+	}
+	if answer.Keys != nil {
+		k := new(proof.Keys)
+		if err := json.Unmarshal(answer.Keys, k); err != nil {
+			return out, fmt.Errorf("read the answer: %w", err)
+		}
+		if files[proof.FileKeys], err = k.Encode(); err != nil {
+			return out, err
+		}
+	}
+	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(f.Out, name), b, 0o640); err != nil {
 			return out, err
 		}

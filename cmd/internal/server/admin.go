@@ -134,10 +134,10 @@ func (n *Node) adminOptions() (admin.Options, error) {
 		Remote: n.nodes.Status, FeedOps: n.feedOps(), Current: n.current.Load,
 		History: n.readHistory, Receipts: n.receipts,
 	}
-	var err error
-	if o.Prover, err = n.openProver(); err != nil {
-		return o, err
+	if n.cfg.SigningKey != "" { // config.Check has read it
+		o.Prover, o.Keys = prover{n}, keyRing{n.cfg.SigningKey}
 	}
+	o.RemoteKeys = n.nodes.Keys
 	for _, c := range n.cfg.Admin.Credentials {
 		o.Credentials = append(o.Credentials, admin.Credential{Name: c.Name, SHA256: c.SHA256})
 	}

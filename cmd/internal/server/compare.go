@@ -15,7 +15,9 @@ import (
 	"parley/cmd/internal/version"
 	"parley/log/event"
 	"parley/log/scrub"
+	"parley/projections/state"
 	"parley/webfront/admin"
+	"parley/webfront/ops"
 )
 
 // quarantineFile in the data directory keeps a node that differed from the others from starting.
@@ -31,8 +33,9 @@ func (n *Node) checkQuarantine() error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("this node is in quarantine: %s. Keep a copy of %s for whoever looks into it; then remove %s and its directories "+
-		"views and search, which are read again from the log", why, n.cfg.Data, name)
+	return fmt.Errorf("this node is in quarantine: %s. Keep a copy of %s for whoever looks into it. If it is the room state, remove %s and "+
+		"its directories views and search, which are read again from the log; if it is the log, remove the node from the pool and add it "+
+		"again as a standby with an empty data directory", why, n.cfg.Data, name)
 }
 
 // quarantine ends the node and keeps it ended. If we crash before the file is written, the next comparison comes to the
@@ -44,13 +47,36 @@ func (n *Node) quarantine(why error) {
 	n.fail(fmt.Errorf("quarantine: %w", why))
 }
 
-// digest returns what this node is compared by.
+// digest returns what this node is compared by. Where it has passed the offset it has the log there still, and no state; where
+// it does not get there, it says what it has at the end of its own log: one whose log is another one gets nowhere, because no
+// batch continues it, and is found by that.
 func (n *Node) digest(ctx context.Context, at event.Offset) (admin.Digest, error) {
+	d := admin.Digest{Node: n.id, Offset: at, Version: version.Number}
 	s, err := n.rooms.Exactly(ctx, at)
-	if err != nil {
+	switch {
+	case err == nil:
+		d.Chain, d.State = s.Chain().String(), fmt.Sprintf("%x", s.Hash())
+		return d, nil
+	case errors.Is(err, state.ErrPassed):
+	case ctx.Err() != nil && n.run.Err() == nil:
+		d.Offset = min(at, n.rooms.Current().Offset())
+	default:
 		return admin.Digest{}, err
 	}
-	return admin.Digest{Node: n.id, Offset: at, Version: version.Number, Chain: s.Chain().String(), State: fmt.Sprintf("%x", s.Hash())}, nil
+	d.Chain, err = n.chainAt(d.Offset)
+	return d, err
+}
+
+// chainAt returns the chain after an event of the log.
+func (n *Node) chainAt(o event.Offset) (string, error) {
+	run, err := n.log.Read(o, 1)
+	if err == nil && len(run) == 0 {
+		err = fmt.Errorf("event %d is not committed here", o)
+	}
+	if err != nil {
+		return "", err
+	}
+	return run[0].Chain.String(), nil
 }
 
 // scrubbing starts what looks for damage.
@@ -70,6 +96,7 @@ func (n *Node) scrubbing() {
 		compared := prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_scrub_compared_total",
 			Help: "Digests of other nodes that this node's was compared with. If it does not grow, nobody is asked in time."})
 		n.registry.MustRegister(differs, compared)
+		n.differing.Store(&[]event.NodeID{})
 		n.wg.Go(func() { n.comparing(every, differs, compared) })
 	}
 }
@@ -90,7 +117,9 @@ func (n *Node) comparing(every time.Duration, differs prometheus.Gauge, compared
 		}
 		compared.Add(float64(len(others)))
 		v := judge(mine, others)
-		differs.Set(float64(len(v.differ)))
+		known := remember(*n.differing.Load(), v.differ, others)
+		n.differing.Store(&known)
+		differs.Set(float64(len(known)))
 		switch {
 		case v.outvoted:
 			n.quarantine(v.err)
@@ -101,12 +130,40 @@ func (n *Node) comparing(every time.Duration, differs prometheus.Gauge, compared
 	}
 }
 
+// remember returns the nodes that differ: those of now, and those of before that have not been seen to agree since. A node
+// that differed ends, and must not be forgotten because it does not answer any more.
+func remember(before, now []event.NodeID, answers []admin.Digest) []event.NodeID {
+	out := slices.Clone(now)
+	for _, id := range before {
+		agrees := slices.ContainsFunc(answers, func(d admin.Digest) bool { return d.Node == id && d.State != "" })
+		if !agrees && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// agreeCheck warns in /readyz when another node was not like this one.
+func (n *Node) agreeCheck() ops.Check {
+	return ops.Check{Name: "nodes-agree", Warn: true, Run: func(context.Context) error {
+		if d := n.differing.Load(); d != nil && len(*d) > 0 {
+			return fmt.Errorf("the log or the room state of %v was not that of %s when they were last compared: look at what they say", *d, n.id)
+		}
+		return nil
+	}}
+}
+
 // ahead is how far in the future nodes are compared on a busy pool: all have to be asked before they get there.
 const ahead = 2 * time.Second
 
+// compareWithin bounds a comparison: others answer within 5 s. On a pool that falls quiet the offset may never come; the next
+// comparison then has another one. A test has less patience.
+var compareWithin = 8 * time.Second
+
 // digests asks all nodes for their digest at one offset.
 func (n *Node) digests() (mine admin.Digest, others []admin.Digest, err error) {
-	ctx, cancel := context.WithTimeout(n.run, 20*time.Second)
+	ctx, cancel := context.WithTimeout(n.run, compareWithin)
 	defer cancel()
 	// On a quiet pool everybody is at the head already; on a busy one the offset must be one that nobody has passed.
 	before := n.log.Head().Offset
@@ -143,9 +200,18 @@ func (n *Node) digests() (mine admin.Digest, others []admin.Digest, err error) {
 	for range asked {
 		select {
 		case d := <-answers:
-			if d.Offset == at {
-				others = append(others, d)
+			if d.Offset == 0 || d.Offset > at {
+				continue
 			}
+			if d.Offset < at { // it does not get there: compare what it has
+				d.State = ""
+				if chain, err := n.chainAt(d.Offset); err == nil && chain == d.Chain {
+					d.Chain = mine.Chain
+				} else {
+					d.Chain = fmt.Sprintf("%d:%s", d.Offset, d.Chain)
+				}
+			}
+			others = append(others, d)
 		case <-ctx.Done():
 			return mine, others, nil
 		}
@@ -160,14 +226,14 @@ type verdict struct {
 	err      error          // nil: all agree
 }
 
-// judge compares digests at one offset: the logs of all, and the states of nodes of this version. Another one may keep more
+// judge compares digests at one offset: the logs of all, and the states of nodes of this version that have one. Another one may keep more
 // in its state, so during an upgrade its hash is another. It takes no sides between two halves: then people have to look.
 func judge(mine admin.Digest, others []admin.Digest) verdict {
 	v := count("log", mine, others, func(d admin.Digest) string { return d.Chain })
 	if v.err != nil {
 		return v
 	}
-	others = slices.DeleteFunc(slices.Clone(others), func(d admin.Digest) bool { return d.Version != mine.Version })
+	others = slices.DeleteFunc(slices.Clone(others), func(d admin.Digest) bool { return d.Version != mine.Version || d.State == "" })
 	return count("room state", mine, others, func(d admin.Digest) string { return d.State })
 }
 

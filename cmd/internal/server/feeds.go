@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"parley/compliance"
@@ -15,6 +16,7 @@ import (
 	"parley/compliance/lyncxml"
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/snapshots"
 	"parley/webfront/admin"
 	"parley/webfront/ops"
 )
@@ -54,6 +56,7 @@ func (n *Node) openFeeds() error {
 		info := k.Effective(cut, now)
 		return n.adapter(&info, nil, "")
 	}}
+	cfg.Base = n.snapshots.Before
 	n.registry.MustRegister(cfg.Metrics.Collectors()...)
 	n.registry.MustRegister(compliance.SilencedMetric(feedPool{n}.State))
 	for _, c := range n.cfg.Feeds {
@@ -65,6 +68,31 @@ func (n *Node) openFeeds() error {
 	}
 	n.feeds = compliance.NewFeeds(cfg, feedPool{n}, n.log, n.logger)
 	return nil
+}
+
+// openSnapshots opens the states of the past, which a feed's new owner starts from. They are below the views, so that whoever
+// removes those because they are wrong removes these too.
+func (n *Node) openSnapshots() (*snapshots.Store, error) {
+	return snapshots.Open(snapshots.Options{Dir: filepath.Join(n.cfg.Data, "views", "snapshots"), Version: n.rooms.Version(), Logger: n.logger,
+		Keep: func() []event.Offset {
+			var out []event.Offset
+			for fd := range n.rooms.Current().Feeds() {
+				if !fd.Removed {
+					out = append(out, fd.Receipt)
+				}
+			}
+			return out
+		},
+		Chain: func(o event.Offset) (event.Chain, error) {
+			run, err := n.log.Read(o, 1)
+			if err == nil && len(run) == 0 {
+				err = fmt.Errorf("event %d is not committed here", o)
+			}
+			if err != nil {
+				return event.Chain{}, err
+			}
+			return run[0].Chain, nil
+		}})
 }
 
 // fromFile is what a feed of the configuration file would be set to.

@@ -47,6 +47,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/history"
 	"parley/projections/merkle"
+	"parley/projections/snapshots"
 	"parley/projections/state"
 	"parley/raftnode"
 	"parley/raftnode/router"
@@ -75,6 +76,7 @@ type Node struct {
 	rooms      *state.Rooms
 	history    *history.History
 	tree       *merkle.Tree
+	snapshots  *snapshots.Store
 	search     *search.Search
 	raft       *raftnode.Node
 	seq        *submit.Sequencer
@@ -90,7 +92,8 @@ type Node struct {
 	sip, sips    string // bound addresses, set before ready is closed
 	https, ops   net.Listener
 	web          []*http.Server
-	noLeaderFrom atomic.Int64 // unix nanoseconds since when this node knows no leader; 0: it knows one
+	differing    atomic.Pointer[[]event.NodeID] // nodes that were not like this one; nil: none are compared
+	noLeaderFrom atomic.Int64                   // unix nanoseconds since when this node knows no leader; 0: it knows one
 
 	run    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -167,7 +170,12 @@ func (n *Node) openViews() (err error) {
 		return fmt.Errorf("open the views: %w", err)
 	}
 	n.rooms, n.history, n.tree = state.New(), history.New(), merkle.New()
+	if n.snapshots, err = n.openSnapshots(); err != nil {
+		return fmt.Errorf("open the snapshots of the room state: %w", err)
+	}
+	n.wg.Go(func() { n.snapshots.Run(n.run) })
 	n.rooms.OnApplied(func(run []event.Envelope, before, after *chat.State) {
+		n.snapshots.Offer(after)
 		if f := n.front.Load(); f != nil {
 			f.Applied(run, before, after)
 		}

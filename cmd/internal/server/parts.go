@@ -239,7 +239,7 @@ func (n *Node) openWeb() (err error) {
 	for _, cs := range [][]prometheus.Collector{n.raft.Collectors(), n.seqMetrics.Collectors(), n.search.Collectors(), n.rooms.Collectors()} {
 		n.registry.MustRegister(cs...)
 	}
-	n.registry.MustRegister(projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
+	n.registry.MustRegister(n.keyMetric(), projections.NewCollector("parley_projection", "projection", func() []*projections.Runner {
 		return []*projections.Runner{n.roomsRun, n.historyRun, n.treeRun}
 	}))
 	if n.cfg.Listen.Ops != "" {
@@ -298,7 +298,7 @@ func (n *Node) checks() []ops.Check {
 		}},
 		{Name: "log", Live: true, Run: func(context.Context) error { return n.log.Err() }},
 	}
-	out = append(out, n.feedCheck(), n.silenceCheck())
+	out = append(out, n.feedCheck(), n.silenceCheck(), n.keyCheck(), n.agreeCheck())
 	for _, r := range n.runners() {
 		out = append(out, ops.Check{Name: "projection-" + r.Name(), Run: func(context.Context) error { return r.Err() }})
 	}

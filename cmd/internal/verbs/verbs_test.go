@@ -69,6 +69,7 @@ var elsewhere = map[string]string{
 	"get /feeds/{}": "feed status", "put /feeds/{}": "feed set", "delete /feeds/{}": "feed rm", "post /feeds/{}/pause": "feed pause",
 	"post /feeds/{}/resume": "feed resume", "get /feeds/{}/replay": "feed replay", "get /node/feeds": "none: nodes ask each other",
 	"get /feeds/{}/proof": "feed prove", "get /log/records": "feed prove", "get /checkpoint": "log checkpoint", "get /log/state": "log state",
+	"get /node/keys": "none: nodes ask each other", "get /keys": "pool key list", "post /keys": "pool key rotate",
 	"get /node/digest": "none: nodes ask each other",
 	"get /data/export": "data export", "post /data/import": "data import", "post /directory/import": "user, group and ou import", "post /admin-tokens": "admin token new",
 }

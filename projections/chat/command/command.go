@@ -185,6 +185,7 @@ var commands = map[uint16]func() Command{
 	73: func() Command { return new(ReleaseHold) }, 74: func() Command { return new(PurgeMessages) },
 	50: func() Command { return new(ClaimFeed) }, 53: func() Command { return new(SetFeed) }, 54: func() Command { return new(RemoveFeed) },
 	55: func() Command { return new(PauseFeed) }, 56: func() Command { return new(ResumeFeed) },
+	84: func() Command { return new(RotateSigningKey) },
 	51: func() Command { return new(CutFeed) }, 52: func() Command { return new(ReceiptFeed) },
 }
 

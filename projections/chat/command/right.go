@@ -32,6 +32,7 @@ var rights = map[uint16]Right{
 	65: {false, roles.ComplianceChange, ""}, 66: {false, roles.ComplianceChange, ""}, 67: {false, roles.AdminChange, ""},
 	68: {false, roles.EndpointChange, ""}, 69: {false, roles.EndpointChange, ""}, 70: {false, roles.PoolChange, ""}, 71: {false, roles.PoolChange, ""},
 	72: {false, roles.HoldChange, ""}, 73: {false, roles.HoldChange, ""}, 74: {false, roles.MessageRemove, "R9"},
+	84: {false, roles.KeyRotate, ""},
 }
 
 // RightOf returns who may give a command.

@@ -69,7 +69,7 @@ type Memory struct {
 	oldest event.Time                    // derived; meaningless when there is none
 }
 
-// New returns an empty memory of at most limit commands.
+// New returns an empty memory of at most limit commands; 0: it remembers none.
 func New(prefix byte, limit int) Memory {
 	return Memory{prefix: prefix, limit: limit, seen: table.NewTree(seenByID), due: btree.NewMap[event.Offset, key](0)}
 }
@@ -132,7 +132,7 @@ func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Off
 		}
 		m.noteOldest()
 	}
-	if id.IsZero() {
+	if id.IsZero() || m.limit == 0 {
 		return
 	}
 	x := seen{id: keyOf(id), offset: offset, at: at, a: a, b: b}

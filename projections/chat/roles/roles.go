@@ -74,6 +74,7 @@ type Action string
 const (
 	PoolRead    Action = "pool.read"    // nodes, sessions, health
 	PoolChange  Action = "pool.change"  // add, remove, promote, transfer, drain, recover; active servers, site
+	KeyRotate   Action = "key.rotate"   // which key signs checkpoints: what auditors trust
 	PoolItself  Action = "pool.itself"  // what only nodes say in their own name
 	BackupRun   Action = "backup.run"   // create and verify
 	BackupApply Action = "backup.apply" // restore
@@ -125,7 +126,7 @@ const (
 
 // granted lists, for each action, the roles besides Administrator that may do it.
 var granted = map[Action][]Role{
-	PoolRead: {Auditor, Operator}, PoolChange: {Operator}, PoolItself: nil, BackupRun: {Operator}, BackupApply: nil,
+	PoolRead: {Auditor, Operator}, PoolChange: {Operator}, KeyRotate: nil, PoolItself: nil, BackupRun: {Operator}, BackupApply: nil,
 	DrillRun: {Operator}, TestRun: {Operator},
 
 	RoomRead: {Auditor, UserAdministrator}, RoomCreate: nil, RoomChange: nil, RoomRemove: nil,

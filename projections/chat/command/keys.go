@@ -1,0 +1,18 @@
+package command
+
+import "parley/log/event"
+
+// RotateSigningKey puts another key in the place of the one that signs checkpoints. A node that holds both makes it: it is
+// refused without their signatures.
+type RotateSigningKey struct{ Rotation event.SigningKeyRotated }
+
+func (*RotateSigningKey) number() uint16 { return 84 }
+
+// Code visits the fields.
+func (m *RotateSigningKey) Code(c *event.Coder) {
+	event.Str(c, 1, &m.Rotation.Old)
+	event.Str(c, 2, &m.Rotation.New)
+	event.Uint(c, 3, &m.Rotation.RevokedFrom)
+	event.Str(c, 4, &m.Rotation.Reason)
+	event.Str(c, 5, &m.Rotation.Signatures)
+}
