@@ -48,7 +48,7 @@ type rawRows struct {
 
 // audited is what was found of one entry.
 type audited struct {
-	*entry // nil: not a command. Its envelopes are the bounds of the batch, and events that are erased or remove messages
+	*entry // nil: not a command. Its envelopes are the bounds of the batch, and between them erased events and reasons
 	came   bool
 	err    error
 	memory entry
@@ -135,7 +135,7 @@ func (s *audited) of(a *event.Auditor, i event.Index, entryBytes, bodyBytes []by
 	e.index = i
 	e.envelopes = append(e.envelopes[:0], event.Envelope{})
 	var b event.Audited
-	if b, e.envelopes, err = a.Audit(row.head, bodies, i, e.envelopes); err != nil {
+	if b, e.envelopes, err = a.Audit(row.head, bodies, i, isReason, e.envelopes); err != nil {
 		return err
 	}
 	e.prev = b.Prev

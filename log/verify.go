@@ -317,6 +317,9 @@ type reasons struct {
 	open  int                           // posts without a reason so far
 }
 
+// isReason reports whether explain looks at events of a kind.
+func isReason(k event.Kind) bool { return k == event.KindMessagesRemoved }
+
 type erasedPost struct {
 	offset    event.Offset
 	at        event.Time

@@ -23,10 +23,9 @@ type Audited struct {
 	Prev, Chain Chain // before the first event, and after the last one
 }
 
-// Audit recomputes the chain over the events of an entry and the hash of each body that is there. It appends to told the
-// events, decoded, of which the bytes of the entry alone do not tell whether they are as they should be: those without
-// their bodies, and removals of messages. Chain is not set in these. bodies must not be nil.
-func (a *Auditor) Audit(head, bodies []byte, index Index, told []Envelope) (Audited, []Envelope, error) {
+// Audit recomputes the chain over the events of an entry and the hash of each body that is there. It appends to told, decoded,
+// the events whose bodies are erased, and those of the kinds that wants says. Chain is not set in these. bodies must not be nil.
+func (a *Auditor) Audit(head, bodies []byte, index Index, wants func(Kind) bool, told []Envelope) (Audited, []Envelope, error) {
 	e := &a.entry
 	if err := a.parser.parse(e, head, bodies); err != nil {
 		return Audited{}, told, err
@@ -43,7 +42,7 @@ func (a *Auditor) Audit(head, bodies []byte, index Index, told []Envelope) (Audi
 		if err := e.vouched(i, sum); err != nil {
 			return Audited{}, told, err
 		}
-		if !e.erased[i] && kind != KindMessagesRemoved {
+		if !e.erased[i] && !wants(kind) {
 			continue
 		}
 		d, err := e.decode(&a.c, i)
