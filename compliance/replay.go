@@ -41,6 +41,8 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 			state = b.Clone()
 		}
 	}
+	at.Forget() // neither decides
+	state.Forget()
 	for { // to the head if need be: a receipt comes after the range that it is for
 		run, err := src.Read(at.Offset()+1, readEvents)
 		if err != nil || len(run) == 0 {
@@ -63,6 +65,7 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 			}
 			if state.Offset() >= r.First { // the base was too new
 				state = chat.NewState()
+				state.Forget()
 			}
 			if err := fold(ctx, src, state, r.First-1); err != nil {
 				return err

@@ -6,6 +6,7 @@
 //	parley-bench rejoin    kill -9 to serving with a short and a long log; everybody coming back at once
 //	parley-bench memory    memory for each idle client against a bare TCP connection
 //	parley-bench stall     a room's delivery times with and without clients in it that stopped reading
+//	parley-bench compliance  what feeds cost who posts; verification, replay and export of a stored log
 //	parley-bench all
 //
 // Servers whose CPU or memory is measured run in a process of their own: this program, started again.
@@ -59,7 +60,7 @@ type bench struct {
 }
 
 var benches = []bench{{"commit", commitBench}, {"fanout", fanoutBench}, {"rejoin", rejoinBench}, {"memory", memoryBench},
-	{"stall", stallBench}}
+	{"stall", stallBench}, {"compliance", complianceBench}}
 
 func main() {
 	if os.Getenv(childEnv) != "" {
@@ -70,7 +71,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `usage: parley-bench commit|fanout|rejoin|memory|stall|all [--short] [--json] [--write FILE] [options]
+const usage = `usage: parley-bench commit|fanout|rejoin|memory|stall|compliance|all [--short] [--json] [--write FILE] [options]
 
 `
 
