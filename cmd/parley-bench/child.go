@@ -40,11 +40,12 @@ type childConfig struct {
 
 // order is a command to the child.
 type order struct {
-	Do     string // usage, collect, fill, raw, write, stop
+	Do     string // usage, collect, fill, raw, write, stored WORK, stop
 	N      int    // events to commit (fill), messages (write)
 	Echo   bool   // raw: answer every 512 bytes with as many
 	Data   []byte // write: one message
 	Answer int    // write: bytes of the answer to a message
+	Dir    string // stored: the log
 }
 
 // answer is what the child says, after its start too.
@@ -55,6 +56,7 @@ type answer struct {
 	CPU     time.Duration
 	Mallocs uint64
 	RSS     int64 // bytes
+	Peak    int64 // of it, where it was asked for
 	Heap    uint64
 	Stack   uint64
 	Took    time.Duration
@@ -188,7 +190,11 @@ func (c *child) obey(o order, a *answer) (err error) {
 		}
 		err = c.raw.write(o.Data, o.N, o.Answer)
 	default:
-		err = fmt.Errorf("unknown order %q", o.Do)
+		work, ok := strings.CutPrefix(o.Do, "stored ")
+		if !ok {
+			return fmt.Errorf("unknown order %q", o.Do)
+		}
+		err = storedWork(context.Background(), work, o.Dir, a)
 	}
 	a.Took = time.Since(start)
 	return err

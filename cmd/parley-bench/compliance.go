@@ -29,9 +29,6 @@ const (
 	caughtUp     = 50                     // events behind that are no backlog: what a feed's own cuts leave
 	feedPatience = 2 * time.Minute        // until feeds have caught up
 	lagTarget    = 5 * time.Second        // of the feeds at feedRate, 99th percentile
-	chatBytes    = 150                    // of text in a post of the stored logs: what people write
-	perEntry     = 8                      // events in an entry of the stored logs: a leader with a thousand posts a second packs so
-
 )
 
 // feedKinds are the adapters of the three feeds.

@@ -45,6 +45,7 @@ type options struct {
 	idle     int // idle clients of memory
 	readers  int // clients of stall's room that read
 	stream   int // posts in a round of stall
+	audited  int // events in the long log of compliance
 	scale    int // divides sizes that have no option: for tests of this program
 
 	dir   string // where data directories go
@@ -95,6 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&o.idle, "idle", 0, "idle clients of memory")
 	fs.IntVar(&o.readers, "readers", 0, "clients of stall's room that read")
 	fs.IntVar(&o.stream, "stream", 0, "posts in a round of stall; some 500 fill what is kept for a client that does not read")
+	fs.IntVar(&o.audited, "audited", 0, "events in the long log of compliance")
 	var names []string
 	for rest := args; ; { // options before and after the name
 		if err := fs.Parse(rest); errors.Is(err, flag.ErrHelp) {
@@ -172,6 +174,7 @@ func (o *options) defaults(short bool) {
 	set(&o.idle, 5000, 5000)
 	set(&o.readers, 60, 60) // with the stalled ones below the participant update limit, so that the room is told who leaves
 	set(&o.stream, 800, 600)
+	set(&o.audited, 1_000_000, 500_000)
 }
 
 // measure runs the benches in a directory of their own, which is removed afterwards.

@@ -378,11 +378,14 @@ func (e *Entry) Envelopes(index Index) ([]Envelope, error) {
 	if !e.whole {
 		return nil, errors.New("entry was read without its bodies")
 	}
+	return e.envelopes(new(Coder), index)
+}
+
+func (e *Entry) envelopes(c *Coder, index Index) ([]Envelope, error) {
 	out := make([]Envelope, len(e.raw))
 	chain := e.Prev
-	var c Coder
 	for i, raw := range e.raw {
-		d, err := e.decode(&c, i)
+		d, err := e.decode(c, i)
 		if err != nil {
 			return nil, err
 		}
