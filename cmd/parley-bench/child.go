@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"parley/cmd/internal/pooldir"
@@ -221,21 +220,22 @@ func (c *child) fill(n int) error {
 
 // usage reads what the process has used so far.
 func (c *child) usage(a *answer) error {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	var err error
+	if a.CPU, err = cpuTime(); err != nil {
 		return err
 	}
-	a.CPU = time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	a.Mallocs, a.Heap, a.Stack = m.Mallocs, m.HeapAlloc, m.StackInuse
-	var err error
 	a.RSS, err = resident()
 	return err
 }
 
 // resident returns the resident set size of this process, 0 where the system does not tell.
-func resident() (int64, error) {
+func resident() (int64, error) { return processStatus("VmRSS:") }
+
+// processStatus returns a size that the system keeps of this process.
+func processStatus(name string) (int64, error) {
 	b, err := os.ReadFile("/proc/self/status")
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
@@ -244,12 +244,12 @@ func resident() (int64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, errors.New("/proc/self/status has no VmRSS")
+	return 0, fmt.Errorf("/proc/self/status has no %s", name)
 }
 
 func (c *child) close() error {
