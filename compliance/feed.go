@@ -73,7 +73,7 @@ type Maker func(cut, now *event.FeedInfo) (Adapter, error)
 type Feed struct {
 	cfg  FeedConfig
 	pool Pool
-	src  Source
+	src  *mannered
 	log  *slog.Logger
 	err  error // of the configuration
 
@@ -97,8 +97,9 @@ type made struct {
 
 // pending is what lies between the last receipt and what was looked at.
 type pending struct {
-	state  *chat.State // at the last event looked at
-	events int         // that a target may want
+	seen   event.Offset // the last event looked at
+	state  *chat.State  // at an earlier one, nil: none but the base; most events can be told without
+	events int          // that a target may want
 	bytes  int
 	oldest event.Time // of those
 }
@@ -120,7 +121,10 @@ func NewFeed(cfg FeedConfig, pool Pool, src Source, logger *slog.Logger) *Feed {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Feed{cfg: cfg, pool: pool, src: src, log: logger.With(keyFeed, cfg.Name)}
+	f := &Feed{cfg: cfg, pool: pool, src: &mannered{Source: src, feeds: func() int { return 1 }}, log: logger.With(keyFeed, cfg.Name)}
+	if b, ok := pool.(Busy); ok {
+		f.src.busy = b.Busy
+	}
 	f.status = Status{Feed: cfg.Name, State: StateStandby}
 	switch {
 	case !feedName.MatchString(cfg.Name):
@@ -180,7 +184,7 @@ func (f *Feed) Status() Status {
 		s.State, s.Reason = StatePaused, fd.Reason
 	}
 	if s.State == StateStandby || s.State == StatePaused {
-		s.Backlog, s.Oldest = waiting(f.src, s.Offset, state.Offset())
+		s.Backlog, s.Oldest = waiting(f.src.Source, s.Offset, state.Offset())
 	}
 	return s
 }
@@ -291,6 +295,7 @@ func (f *Feed) pace(fd *chat.Feed) {
 
 // round does one step: claim, wait, or deliver one cut.
 func (f *Feed) round(ctx context.Context) error {
+	f.src.begin(ctx)
 	state := f.pool.State()
 	fd, known := state.Feed(f.cfg.Name)
 	f.pace(&fd)
@@ -331,7 +336,7 @@ func (f *Feed) round(ctx context.Context) error {
 			f.await(ctx, wait)
 			return nil
 		}
-		first, last = fd.Receipt+1, f.pending.state.Offset()
+		first, last = fd.Receipt+1, f.pending.seen
 	}
 	return f.deliver(ctx, fd.Epoch, first, last)
 }
@@ -359,11 +364,12 @@ func (f *Feed) rebase(ctx context.Context, at event.Offset) error {
 			base = chat.NewStateToRead()
 		}
 	}
+	base.Forget() // a feed never decides
 	if err := fold(ctx, f.src, base, at); err != nil {
 		return fmt.Errorf("bring feed %s to its receipt: %w", f.cfg.Name, err)
 	}
 	f.base = base
-	f.pending = pending{state: base.Clone()}
+	f.pending = pending{seen: at}
 	return nil
 }
 
@@ -374,19 +380,19 @@ func (f *Feed) look(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		run, err := f.src.Read(p.state.Offset()+1, readEvents)
+		run, err := f.src.Read(p.seen+1, readEvents)
 		if err != nil {
-			return fmt.Errorf("read events from %d: %w", p.state.Offset()+1, err)
+			return fmt.Errorf("read events from %d: %w", p.seen+1, err)
 		}
 		if len(run) == 0 {
 			return nil
 		}
 		for _, e := range run {
-			wanted := !bookkeeping(p.state, e)
-			if err := p.state.Fold(e, nil); err != nil {
-				return fmt.Errorf("fold event %d (%s): %w", e.Offset, e.Kind(), err)
+			skip, err := f.bookkeeping(ctx, e)
+			if err != nil {
+				return err
 			}
-			if !wanted {
+			if p.seen = e.Offset; skip {
 				continue
 			}
 			if p.events++; p.events == 1 {
@@ -409,8 +415,19 @@ func (f *Feed) full() bool {
 
 // bookkeeping reports whether an event is none that a feed would be cut for: the events of feeds themselves, which
 // would otherwise beget each other for ever, and the coming and going of nodes that took nobody with them.
-func bookkeeping(before *chat.State, e event.Envelope) bool {
-	return housekeeping(e) && len(impliedParts(before, e)) == 0
+func (f *Feed) bookkeeping(ctx context.Context, e event.Envelope) (bool, error) {
+	switch e.Event.(type) {
+	case *event.NodeStarted, *event.NodeLost: // rare: only for them is it worth to know who was where
+		p := &f.pending
+		if p.state == nil {
+			p.state = f.base.Clone()
+		}
+		if err := fold(ctx, f.src, p.state, e.Offset-1); err != nil {
+			return false, fmt.Errorf("look at event %d: %w", e.Offset, err)
+		}
+		return len(impliedParts(p.state, e)) == 0, nil
+	}
+	return housekeeping(e), nil
 }
 
 // housekeeping is bookkeeping without the state: the loss or the start of a node may have parted somebody.
@@ -435,7 +452,7 @@ func (f *Feed) await(ctx context.Context, d time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(d, lookAgain))
 	defer cancel()
-	if err := f.src.WaitFor(ctx, f.pending.state.Offset()+1); err != nil {
+	if err := f.src.WaitFor(ctx, f.pending.seen+1); err != nil {
 		sleep(ctx, d) // the time is over, or the log is closed: then this is not a loop that burns a core
 	}
 }
@@ -466,6 +483,7 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 	if err := f.src.WaitFor(ctx, last); err != nil {
 		return fmt.Errorf("wait for event %d: %w", last, err)
 	}
+	f.src.begin(ctx)
 	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src, FilterOf(&fd.CutInfo))
 	if err != nil {
 		return err
@@ -477,6 +495,7 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 	if !cut.dir.ended {
 		return fmt.Errorf("deliver events %d to %d: adapter %s acknowledged a run that it did not read to its end", first, last, adapter.Name())
 	}
+	f.src.rest() // for what it wrote at the end
 	receipt := event.FeedReceipt{Feed: f.cfg.Name, Epoch: epoch, First: first, Last: last, Name: r.Name, Bytes: r.Bytes}
 	if !r.Empty() {
 		receipt.SHA256 = r.SHA256[:]
@@ -485,7 +504,7 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 		return fmt.Errorf("commit the receipt for events %d to %d: %w", first, last, err)
 	}
 	// The state the run ended with is the next base: no second fold.
-	f.base, f.pending = cut.dir.state, pending{state: cut.dir.state.Clone()}
+	f.base, f.pending = cut.dir.state, pending{seen: last}
 	f.log.Debug("compliance: delivered", keyFirst, first, keyLast, last, keyFile, r.Name, keyBytes, r.Bytes, keyEvents, last-first+1)
 	return f.settle(ctx, out.Offset)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ type Feeds struct {
 	src    Source
 	logger *slog.Logger
 
+	count   atomic.Int32 // of running
 	mu      sync.Mutex
 	running map[string]*Feed
 	stop    map[string]context.CancelFunc
@@ -45,12 +47,15 @@ func NewFeeds(cfg FeedsConfig, pool Pool, src Source, logger *slog.Logger) *Feed
 	for _, c := range cfg.Static {
 		f.running[c.Name] = f.feed(c)
 	}
+	f.count.Store(int32(len(f.running)))
 	return f
 }
 
 func (f *Feeds) feed(c FeedConfig) *Feed {
 	c.Make, c.Metrics, c.Base = f.cfg.Make, f.cfg.Metrics, f.cfg.Base
-	return NewFeed(c, f.pool, f.src, f.logger)
+	feed := NewFeed(c, f.pool, f.src, f.logger)
+	feed.src.feeds = func() int { return int(f.count.Load()) }
+	return feed
 }
 
 // Run runs the feeds until ctx ends. It returns the first error of a feed that the configuration file has wrong.
@@ -109,6 +114,7 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 		delete(f.stop, name)
 		delete(f.running, name)
 	}
+	f.count.Store(int32(len(f.running)))
 }
 
 // List returns how the feeds stand, by name.

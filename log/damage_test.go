@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -324,5 +325,67 @@ func TestBodyOfAnotherEntry(t *testing.T) {
 	}
 	if r, err := l.Record(3); !errors.Is(err, event.ErrCorrupt) {
 		t.Errorf("%+v, %v, want ErrCorrupt", r, err)
+	}
+}
+
+// TestFirstDamageIsFound: however many hash beside each other, the damage that comes first in the log is the one that is told,
+// also when what comes after it was read already; and without damage all see the same.
+func TestFirstDamageIsFound(t *testing.T) {
+	const entries = 2*VerifyRun + 300 // several portions, several snapshots
+	fs := vfs.NewMem()
+	l, err := Open("/log", Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // in memory
+	var c chain
+	var records []Record
+	for i := event.Index(1); i <= entries; i++ {
+		r := Record{Index: i, Term: 1, Type: 1}
+		if i%7 != 0 { // every seventh is a no-op
+			r.Type, r.Data = typeCommand, c.seal(t, fmt.Sprint("text of ", i))
+		}
+		records = append(records, r)
+	}
+	if err := l.Append(records); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Commit(entries - 5); err != nil {
+		t.Fatal(err)
+	}
+	all := []int{1, 2, 5}
+	for _, helpers := range all {
+		last := event.Offset(0)
+		_, err := l.inspect(t.Context(), helpers, 0, 0, func(done, total event.Offset) {
+			if done != last+1 || total != l.Head().Offset {
+				t.Errorf("%d helpers: progress %d of %d after %d", helpers, done, total, last)
+			}
+			last = done
+		})
+		if err != nil || last != l.Head().Offset {
+			t.Fatalf("%d helpers verified up to %d: %v", helpers, last, err)
+		}
+		if _, err := l.inspect(t.Context(), helpers, 400, 500, nil); err != nil {
+			t.Errorf("%d helpers, a part: %v", helpers, err)
+		}
+	}
+	// From behind, so that each damage comes before those that were there.
+	for _, i := range []event.Index{entries - 2, 5000, 4099, 1500, 1402, 138} {
+		key := entryKey(i, partBody)
+		row, closer, err := l.db.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := append([]byte(nil), row...)
+		bad[len(bad)-crcLen-1] ^= 1
+		if err := errors.Join(closer.Close(), l.db.Set(key, bad, pebble.Sync)); err != nil {
+			t.Fatal(err)
+		}
+		for _, helpers := range all {
+			_, err := l.inspect(t.Context(), helpers, 0, 0, nil)
+			if !errors.Is(err, event.ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("entry %d: ", i)) {
+				t.Errorf("%d helpers, damage at %d: %v", helpers, i, err)
+			}
+		}
 	}
 }

@@ -40,15 +40,16 @@ func (e *entry) continues(h Head) bool {
 
 // decodeEntry decodes the batch of an entry and verifies it: chain within the batch, hashes of bodies.
 func decodeEntry(i event.Index, head, bodies []byte) (*entry, error) {
-	p, err := event.ParseEntry(head, bodies)
+	return newEntry(new(event.Auditor), i, head, bodies)
+}
+
+// newEntry is decodeEntry in memory that serves many. Nothing of it, or of the rows, is in the entry.
+func newEntry(a *event.Auditor, i event.Index, head, bodies []byte) (*entry, error) {
+	b, envelopes, err := a.Decode(head, bodies, i)
 	if err != nil {
 		return nil, err
 	}
-	envelopes, err := p.Envelopes(i)
-	if err != nil {
-		return nil, err
-	}
-	return &entry{index: i, prev: p.Prev, envelopes: envelopes, size: envelopeSize*len(envelopes) + 3*(len(head)+len(bodies))}, nil
+	return &entry{index: i, prev: b.Prev, envelopes: envelopes, size: envelopeSize*len(envelopes) + 3*(len(head)+len(bodies))}, nil
 }
 
 // entry returns the decoded entry at an index, nil when it is not a command.

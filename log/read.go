@@ -43,33 +43,41 @@ func (l *Log) wait(ctx context.Context, o event.Offset, stop <-chan struct{}) er
 // never waits and never passes the mark.
 //
 // Envelopes and the events in them are shared with other readers: do not change them.
-func (l *Log) Read(from event.Offset, maxEvents int) ([]event.Envelope, error) {
+func (l *Log) Read(from event.Offset, maxEvents int) (out []event.Envelope, err error) {
 	if err := l.enter(); err != nil {
 		return nil, err
 	}
 	defer l.leave()
 	from = max(from, 1)
 	head := l.Head()
-	var out []event.Envelope
-	for from <= head.Offset && (out == nil || len(out) < maxEvents) {
-		run, err := l.rest(from)
-		if err != nil {
-			return nil, err
+	if from > head.Offset {
+		return nil, nil
+	}
+	e, err := l.holding(from)
+	if err != nil {
+		return nil, err
+	}
+	run := e.envelopes[from-e.first():]
+	switch {
+	case maxEvents < 1:
+		return run[:len(run):len(run)], nil
+	case len(run) >= maxEvents:
+		return run[:maxEvents:maxEvents], nil
+	}
+	out = append(out, run...)
+	s := l.after(e, head)
+	defer func() { err = errors.Join(err, s.close()) }()
+	for len(out) < maxEvents && s.at.Offset < head.Offset {
+		if e, err = s.next(); err != nil {
+			return nil, fmt.Errorf("read offset %d: %w", s.at.Offset+1, err)
 		}
-		if maxEvents < 1 {
-			return run, nil
-		}
-		if out == nil && len(run) >= maxEvents {
-			return run[:maxEvents:maxEvents], nil
-		}
-		out = append(out, run[:min(len(run), maxEvents-len(out))]...)
-		from += event.Offset(len(run))
+		out = append(out, e.envelopes[:min(len(e.envelopes), maxEvents-len(out))]...)
 	}
 	return out, nil
 }
 
-// rest returns the events of one entry from an offset on, which must be committed.
-func (l *Log) rest(from event.Offset) ([]event.Envelope, error) {
+// holding returns the entry that has an offset, which must be committed.
+func (l *Log) holding(from event.Offset) (*entry, error) {
 	p, ok, err := l.floor(l.db, from)
 	if err != nil {
 		return nil, fmt.Errorf("read offset %d: %w", from, err)
@@ -86,8 +94,7 @@ func (l *Log) rest(from event.Offset) ([]event.Envelope, error) {
 		return nil, fmt.Errorf("read offset %d: entry %d does not have it: %w", from, p.index, event.ErrCorrupt)
 	}
 	l.entries.put(e, gen)
-	run := e.envelopes[from-p.first:]
-	return run[:len(run):len(run)], nil
+	return e, nil
 }
 
 // floor returns the place with the largest first offset that is not above o.
@@ -187,12 +194,13 @@ func (r *Reader) Next(ctx context.Context) ([]event.Envelope, error) {
 		return nil, err
 	}
 	defer r.l.leave()
-	run, err := r.l.rest(r.next)
+	e, err := r.l.holding(r.next)
 	if err != nil {
 		return nil, err
 	}
+	run := e.envelopes[r.next-e.first():]
 	r.next += event.Offset(len(run))
-	return run, nil
+	return run[:len(run):len(run)], nil
 }
 
 // Offset returns the offset of the event that Next returns first.

@@ -47,7 +47,10 @@ var (
 )
 
 func entryKey(i event.Index, part byte) []byte {
-	k := make([]byte, 0, entryKeyLen)
+	return appendEntryKey(make([]byte, 0, entryKeyLen), i, part)
+}
+
+func appendEntryKey(k []byte, i event.Index, part byte) []byte {
 	k = append(k, regionEntry)
 	k = binary.BigEndian.AppendUint64(k, uint64(i))
 	return append(k, part)

@@ -36,11 +36,16 @@ func (l *Log) Verify(ctx context.Context, from, to event.Offset, progress func(d
 // It sees at least what is in the log when it is called; appends, commits and erasure go on meanwhile. Where bodies are erased it reads
 // on behind to, until it has found the removals, and it remembers 48 bytes for each until then.
 func (l *Log) Inspect(ctx context.Context, from, to event.Offset, progress func(done, total event.Offset)) (Verified, error) {
+	return l.inspect(ctx, l.auditors(), from, to, progress)
+}
+
+func (l *Log) inspect(ctx context.Context, helpers int, from, to event.Offset, progress func(done, total event.Offset)) (Verified, error) {
 	if err := l.enter(); err != nil {
 		return Verified{}, err
 	}
 	defer l.leave()
-	v := verifier{l: l, progress: progress, whole: from == 0 && to == 0, from: max(from, 1), to: to}
+	v := verifier{l: l, hashing: startHashing(helpers), progress: progress, whole: from == 0 && to == 0, from: max(from, 1), to: to}
+	defer v.hashing.stop()
 	v.reasons.rooms = make(map[event.RoomID][]erasedPost)
 	for more, first := true, true; more; first = false {
 		var err error
@@ -63,7 +68,7 @@ func (l *Log) Scrub(ctx context.Context, pause func(context.Context) error, prog
 	defer l.leave()
 	ctx, cancel := l.whileAlive(ctx) // or Close would wait for hours
 	defer cancel()
-	v := verifier{l: l, progress: progress, whole: true, from: 1}
+	v := verifier{l: l, hashing: startHashing(1), progress: progress, whole: true, from: 1}
 	v.reasons.rooms = make(map[event.RoomID][]erasedPost)
 	for more, first := true, true; more; first = false {
 		err := pause(ctx)
@@ -85,6 +90,7 @@ func (l *Log) Scrub(ctx context.Context, pause func(context.Context) error, prog
 
 type verifier struct {
 	l        *Log
+	hashing  *hashing
 	r        *pebble.Snapshot
 	progress func(done, total event.Offset)
 	whole    bool
@@ -193,30 +199,6 @@ func (v *verifier) begin(from event.Offset) error {
 	return nil
 }
 
-// scanEntry decodes the entry whose first row the iterator is at, nil when it is not a command, and moves to its last row.
-// It works on the stored bytes and never asks the cache. came tells whether bodies were erased when the entry was appended.
-func scanEntry(it *pebble.Iterator, i event.Index) (e *entry, came bool, err error) {
-	row, err := parseEntryRow(it.Key(), append([]byte(nil), it.Value()...))
-	if err != nil {
-		return nil, false, err
-	}
-	bodies := []byte{}
-	if row.hasBody {
-		key := entryKey(i, partBody)
-		if !it.Next() || string(it.Key()) != string(key) {
-			return nil, false, fmt.Errorf("body row is missing: %w", errors.Join(event.ErrCorrupt, classify(it.Error())))
-		}
-		if bodies, err = parseBodyRow(key, append([]byte{}, it.Value()...), row.term); err != nil {
-			return nil, false, err
-		}
-	}
-	if row.kind != typeCommand {
-		return nil, false, nil
-	}
-	e, err = decodeEntry(i, row.head, bodies)
-	return e, row.came, err
-}
-
 // scan walks over the entries and, beside them, over the places. more tells that it stopped for a new snapshot.
 func (v *verifier) scan(ctx context.Context) (more bool, err error) {
 	entries, err := v.r.NewIter(&pebble.IterOptions{LowerBound: entryKey(v.at.Index+1, partEntry), UpperBound: entriesTo})
@@ -230,64 +212,42 @@ func (v *verifier) scan(ctx context.Context) (more bool, err error) {
 	}
 	defer func() { err = errors.Join(err, classify(places.Close())) }()
 
+	entries.First()
 	placed := places.First()
 	next := v.at.Index + 1
-	scanned := 0
-	for ok := entries.First(); ok; ok = entries.Next() {
+	// Entries that are committed stay, so the next snapshot has the rest of them. Those above the mark are looked at together.
+	until := next + VerifyRun
+	stop := func(i event.Index) bool {
+		more = i >= until && i <= v.mark.Index
+		return more
+	}
+	h := v.hashing
+	for reading := true; ; {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		i, part, err := parseEntryKey(entries.Key())
-		if err != nil {
-			return false, err
+		for reading && len(h.free) > 0 {
+			p := h.blank()
+			reading = p.fill(entries, next, stop)
+			next += event.Index(len(p.rows))
+			h.send(p)
 		}
-		if i != next || part != partEntry {
-			return false, fmt.Errorf("entry %d follows entry %d (part %d): %w", i, next-1, part, event.ErrCorrupt)
+		p := h.oldest()
+		if p == nil {
+			break
 		}
-		// Entries that are committed stay, so the next snapshot has the rest of them. Those above the mark are looked at together.
-		if scanned++; scanned > VerifyRun && i <= v.mark.Index {
-			return true, nil
-		}
-		e, came, err := scanEntry(entries, i)
-		if err != nil {
-			return false, fmt.Errorf("entry %d: %w", i, err)
-		}
-		next = i + 1
-		if i > v.mark.Index {
-			if err := v.reasons.note(e, came, false); err != nil {
-				return false, err
-			}
-			continue // not committed: rows and inner chain are all there is to verify
-		}
-		c := v.at.pass(i, e)
-		if v.whole || c.First <= v.to {
-			if err := v.reasons.note(e, came, c.First != 0); err != nil {
+		for k := range p.seen {
+			if reached, err := v.step(p.rows[k].index, &p.seen[k], places, &placed); err != nil || reached {
 				return false, err
 			}
 		}
-		if c.First != 0 {
-			v.reasons.explain(e)
-			if !placed {
-				return false, fmt.Errorf("offset %d has no place: %w", c.First, errors.Join(event.ErrCorrupt, classify(places.Error())))
-			}
-			p, err := parsePlace(places.Key(), places.Value())
-			if err != nil {
-				return false, err
-			}
-			if want := (place{first: c.First, last: c.Last, index: i, at: e.at()}); p != want {
-				return false, fmt.Errorf("place of offset %d does not match entry %d: %w", c.First, i, event.ErrCorrupt)
-			}
-			placed = places.Next()
-			if v.progress != nil && c.First <= v.to {
-				v.progress(min(c.Last, v.to)-v.from+1, v.to-v.from+1)
-			}
+		if p.err != nil {
+			return false, p.err
 		}
-		if !v.whole && v.at.Offset >= v.to && v.reasons.open == 0 {
-			return false, v.reached()
-		}
+		h.recycle(p)
 	}
-	if err := classify(entries.Error()); err != nil {
-		return false, err
+	if more {
+		return true, nil
 	}
 	if placed {
 		return false, fmt.Errorf("place %x has no entry: %w", places.Key(), event.ErrCorrupt)
@@ -301,6 +261,44 @@ func (v *verifier) scan(ctx context.Context) (more bool, err error) {
 	if v.at != v.mark {
 		return false, fmt.Errorf("committed mark is at entry %d, offset %d, chain %s; the entries lead to %d, %d, %s: %w",
 			v.mark.Index, v.mark.Offset, v.mark.Chain, v.at.Index, v.at.Offset, v.at.Chain, event.ErrCorrupt)
+	}
+	return false, nil
+}
+
+// step looks at the next entry where it stands in the log: chain, place, removals. reached tells that this was the last one
+// that was asked for.
+func (v *verifier) step(i event.Index, s *audited, places *pebble.Iterator, placed *bool) (reached bool, err error) {
+	if s.err != nil {
+		return false, s.err
+	}
+	if i > v.mark.Index { // not committed: rows and inner chain are all there is to verify
+		return false, v.reasons.note(s.entry, s.came, false)
+	}
+	c := v.at.pass(i, s.entry)
+	if v.whole || c.First <= v.to {
+		if err := v.reasons.note(s.entry, s.came, c.First != 0); err != nil {
+			return false, err
+		}
+	}
+	if c.First != 0 {
+		v.reasons.explain(s.entry)
+		if !*placed {
+			return false, errNoPlace(c.First, places)
+		}
+		p, err := parsePlace(places.Key(), places.Value())
+		if err != nil {
+			return false, err
+		}
+		if want := (place{first: c.First, last: c.Last, index: i, at: s.at()}); p != want {
+			return false, fmt.Errorf("place of offset %d does not match entry %d: %w", c.First, i, event.ErrCorrupt)
+		}
+		*placed = places.Next()
+		if v.progress != nil && c.First <= v.to {
+			v.progress(min(c.Last, v.to)-v.from+1, v.to-v.from+1)
+		}
+	}
+	if !v.whole && v.at.Offset >= v.to && v.reasons.open == 0 {
+		return true, v.reached()
 	}
 	return false, nil
 }
@@ -320,6 +318,9 @@ type reasons struct {
 	open    int                           // posts without a reason so far
 	authors map[event.Principal]event.Principal
 }
+
+// isReason reports whether explain looks at events of a kind.
+func isReason(k event.Kind) bool { return k == event.KindMessagesRemoved }
 
 type erasedPost struct {
 	offset    event.Offset

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"parley/cmd/internal/pooldir"
@@ -40,11 +39,12 @@ type childConfig struct {
 
 // order is a command to the child.
 type order struct {
-	Do     string // usage, collect, fill, raw, write, stop
+	Do     string // usage, collect, fill, raw, write, stored WORK, stop
 	N      int    // events to commit (fill), messages (write)
 	Echo   bool   // raw: answer every 512 bytes with as many
 	Data   []byte // write: one message
 	Answer int    // write: bytes of the answer to a message
+	Dir    string // stored: the log
 }
 
 // answer is what the child says, after its start too.
@@ -55,6 +55,7 @@ type answer struct {
 	CPU     time.Duration
 	Mallocs uint64
 	RSS     int64 // bytes
+	Peak    int64 // of it, where it was asked for
 	Heap    uint64
 	Stack   uint64
 	Took    time.Duration
@@ -188,7 +189,11 @@ func (c *child) obey(o order, a *answer) (err error) {
 		}
 		err = c.raw.write(o.Data, o.N, o.Answer)
 	default:
-		err = fmt.Errorf("unknown order %q", o.Do)
+		work, ok := strings.CutPrefix(o.Do, "stored ")
+		if !ok {
+			return fmt.Errorf("unknown order %q", o.Do)
+		}
+		err = storedWork(context.Background(), work, o.Dir, a)
 	}
 	a.Took = time.Since(start)
 	return err
@@ -215,21 +220,22 @@ func (c *child) fill(n int) error {
 
 // usage reads what the process has used so far.
 func (c *child) usage(a *answer) error {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	var err error
+	if a.CPU, err = cpuTime(); err != nil {
 		return err
 	}
-	a.CPU = time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	a.Mallocs, a.Heap, a.Stack = m.Mallocs, m.HeapAlloc, m.StackInuse
-	var err error
 	a.RSS, err = resident()
 	return err
 }
 
 // resident returns the resident set size of this process, 0 where the system does not tell.
-func resident() (int64, error) {
+func resident() (int64, error) { return processStatus("VmRSS:") }
+
+// processStatus returns a size that the system keeps of this process.
+func processStatus(name string) (int64, error) {
 	b, err := os.ReadFile("/proc/self/status")
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
@@ -238,12 +244,12 @@ func resident() (int64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, errors.New("/proc/self/status has no VmRSS")
+	return 0, fmt.Errorf("/proc/self/status has no %s", name)
 }
 
 func (c *child) close() error {

@@ -6,6 +6,7 @@
 //	parley-bench rejoin    kill -9 to serving with a short and a long log; everybody coming back at once
 //	parley-bench memory    memory for each idle client against a bare TCP connection
 //	parley-bench stall     a room's delivery times with and without clients in it that stopped reading
+//	parley-bench compliance  what feeds cost who posts; verification, replay and export of a stored log
 //	parley-bench all
 //
 // Servers whose CPU or memory is measured run in a process of their own: this program, started again.
@@ -44,6 +45,7 @@ type options struct {
 	idle     int // idle clients of memory
 	readers  int // clients of stall's room that read
 	stream   int // posts in a round of stall
+	audited  int // events in the long log of compliance
 	scale    int // divides sizes that have no option: for tests of this program
 
 	dir   string // where data directories go
@@ -59,7 +61,7 @@ type bench struct {
 }
 
 var benches = []bench{{"commit", commitBench}, {"fanout", fanoutBench}, {"rejoin", rejoinBench}, {"memory", memoryBench},
-	{"stall", stallBench}}
+	{"stall", stallBench}, {"compliance", complianceBench}}
 
 func main() {
 	if os.Getenv(childEnv) != "" {
@@ -70,7 +72,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `usage: parley-bench commit|fanout|rejoin|memory|stall|all [--short] [--json] [--write FILE] [options]
+const usage = `usage: parley-bench commit|fanout|rejoin|memory|stall|compliance|all [--short] [--json] [--write FILE] [options]
 
 `
 
@@ -94,6 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&o.idle, "idle", 0, "idle clients of memory")
 	fs.IntVar(&o.readers, "readers", 0, "clients of stall's room that read")
 	fs.IntVar(&o.stream, "stream", 0, "posts in a round of stall; some 500 fill what is kept for a client that does not read")
+	fs.IntVar(&o.audited, "audited", 0, "events in the long log of compliance")
 	var names []string
 	for rest := args; ; { // options before and after the name
 		if err := fs.Parse(rest); errors.Is(err, flag.ErrHelp) {
@@ -171,6 +174,7 @@ func (o *options) defaults(short bool) {
 	set(&o.idle, 5000, 5000)
 	set(&o.readers, 60, 60) // with the stalled ones below the participant update limit, so that the room is told who leaves
 	set(&o.stream, 800, 600)
+	set(&o.audited, 1_000_000, 500_000)
 }
 
 // measure runs the benches in a directory of their own, which is removed afterwards.

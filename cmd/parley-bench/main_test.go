@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // tiny are sizes that show that it works, and nothing about what it costs.
 func tiny(t *testing.T, out io.Writer) *options {
-	return &options{rounds: 1, restarts: 1, period: 100 * time.Millisecond, members: 5, posts: 20, events: 600, storm: 5, idle: 10, readers: 5, stream: 600, scale: 40,
+	return &options{rounds: 1, restarts: 1, period: 100 * time.Millisecond, members: 5, posts: 20, events: 600, storm: 5, idle: 10, readers: 5, stream: 600, audited: 20_000, scale: 40,
 		dir: t.TempDir(), json: true, out: out, log: testLog{t}}
 }
 
@@ -38,7 +38,7 @@ func (l testLog) Write(p []byte) (int, error) {
 
 // TestBenches runs every bench for real: servers, processes, clients.
 func TestBenches(t *testing.T) {
-	want := map[string]int{"commit": 6, "fanout": 4, "rejoin": 4, "memory": 1, "stall": 5}
+	want := map[string]int{"commit": 6, "fanout": 4, "rejoin": 4, "memory": 1, "stall": 5, "compliance": 14}
 	for _, b := range benches {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // they wait for elections, mostly

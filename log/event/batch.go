@@ -140,6 +140,12 @@ func appendBody(b []byte, pos int, state byte, body []byte) []byte {
 }
 
 func leafHash(raw []byte) [sha256.Size]byte {
+	// Most events are small, and hashing a copy at once is cheaper than a hash with state.
+	var small [512]byte
+	if len(raw) < len(small) {
+		small[0] = leafDomain
+		return sha256.Sum256(small[:1+copy(small[1:], raw)])
+	}
 	h := sha256.New()
 	h.Write([]byte{leafDomain})
 	h.Write(raw)
@@ -264,12 +270,27 @@ func (e *Entry) Last() Offset { return e.Base + Offset(len(e.raw)) - 1 }
 // ParseEntry reads the frame of an entry. With bodies nil only the chained part is looked at; an entry without
 // bodies has an empty, non-nil block.
 func ParseEntry(head, bodies []byte) (*Entry, error) {
-	n, err := headLen(head)
-	if err != nil {
+	e := new(Entry)
+	if err := new(parser).parse(e, head, bodies); err != nil {
 		return nil, err
 	}
+	return e, nil
+}
+
+// parser reads the frames of entries. Its memory, and that of the Entry it is given, serve one after the other.
+type parser struct {
+	header
+	c      Coder
+	blocks [2][]byte // uncompressed: events, bodies
+}
+
+func (p *parser) parse(e *Entry, head, bodies []byte) error {
+	n, err := headLen(head)
+	if err != nil {
+		return err
+	}
 	if n != len(head) {
-		return nil, fmt.Errorf("entry: %d bytes after its events: %w", len(head)-n, ErrCorrupt)
+		return fmt.Errorf("entry: %d bytes after its events: %w", len(head)-n, ErrCorrupt)
 	}
 	flags := head[1]
 	hl, k := binary.Uvarint(head[2:])
@@ -277,46 +298,61 @@ func ParseEntry(head, bodies []byte) (*Entry, error) {
 	rest := head[2+k+int(hl):]
 	_, k = binary.Uvarint(rest)
 	block := rest[k:]
-	var h header
-	if err := Unmarshal(hb, &h); err != nil {
-		return nil, fmt.Errorf("entry header: %w", err)
+	p.header = header{}
+	h := &p.header
+	if err := unmarshal(&p.c, hb, h.Code); err != nil {
+		return fmt.Errorf("entry header: %w", err)
 	}
 	if flags&^(flagEventsS2|flagBodiesS2) != 0 {
-		return nil, fmt.Errorf("entry: unknown flags %#x: %w", flags, ErrCorrupt)
+		return fmt.Errorf("entry: unknown flags %#x: %w", flags, ErrCorrupt)
 	}
 	if h.base == 0 || uint64(h.base)+h.count < h.count || h.count == 0 || h.count > MaxBatchEvents || h.eventsLen > MaxEntryBytes || h.bodiesLen > MaxEntryBytes {
-		return nil, fmt.Errorf("entry header: base %d, %d events, %d+%d bytes: %w", h.base, h.count, h.eventsLen, h.bodiesLen, ErrCorrupt)
+		return fmt.Errorf("entry header: base %d, %d events, %d+%d bytes: %w", h.base, h.count, h.eventsLen, h.bodiesLen, ErrCorrupt)
 	}
-	events, err := inflate(block, flags&flagEventsS2 != 0, h.eventsLen)
+	events, err := inflate(&p.blocks[0], block, flags&flagEventsS2 != 0, h.eventsLen)
 	if err == nil && uint64(len(events)) != h.eventsLen {
 		err = fmt.Errorf("block of %d bytes, want %d: %w", len(events), h.eventsLen, ErrCorrupt)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("entry events: %w", err)
+		return fmt.Errorf("entry events: %w", err)
 	}
-	e := &Entry{Base: h.base, At: h.at, Prev: h.prev, Chain: h.chain, raw: make([][]byte, 0, h.count)}
+	e.Base, e.At, e.Prev, e.Chain, e.whole = h.base, h.at, h.prev, h.chain, bodies != nil
+	e.raw = resized(e.raw, h.count)[:0]
 	for len(events) > 0 {
 		l, n := binary.Uvarint(events)
 		if n <= 0 || l > uint64(len(events)-n) {
-			return nil, fmt.Errorf("entry event %d: length out of range: %w", len(e.raw), ErrCorrupt)
+			return fmt.Errorf("entry event %d: length out of range: %w", len(e.raw), ErrCorrupt)
+		}
+		if uint64(len(e.raw)) == h.count {
+			return fmt.Errorf("entry has more events than the %d of its header: %w", h.count, ErrCorrupt)
 		}
 		e.raw = append(e.raw, events[n:n+int(l):n+int(l)])
 		events = events[n+int(l):]
 	}
 	if uint64(len(e.raw)) != h.count {
-		return nil, fmt.Errorf("entry has %d events, its header says %d: %w", len(e.raw), h.count, ErrCorrupt)
+		return fmt.Errorf("entry has %d events, its header says %d: %w", len(e.raw), h.count, ErrCorrupt)
 	}
-	if bodies == nil {
-		return e, nil
+	e.bodies, e.erased = e.bodies[:0], e.erased[:0]
+	if !e.whole {
+		return nil
 	}
-	return e, e.addBodies(bodies, flags&flagBodiesS2 != 0, h.bodiesLen)
+	return p.addBodies(e, bodies, flags&flagBodiesS2 != 0)
 }
 
-func (e *Entry) addBodies(block []byte, compressed bool, size uint64) error {
-	e.whole = true
-	e.bodies = make([][]byte, len(e.raw))
-	e.erased = make([]bool, len(e.raw))
-	block, err := inflate(block, compressed, size)
+// resized returns a slice of n zero values, in the memory of s if it is large enough.
+func resized[T any](s []T, n uint64) []T {
+	if uint64(cap(s)) < n {
+		return make([]T, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+func (p *parser) addBodies(e *Entry, block []byte, compressed bool) error {
+	e.bodies = resized(e.bodies, p.count)
+	e.erased = resized(e.erased, p.count)
+	block, err := inflate(&p.blocks[1], block, compressed, p.bodiesLen)
 	if err != nil {
 		return fmt.Errorf("entry bodies: %w", err)
 	}
@@ -339,8 +375,8 @@ func (e *Entry) addBodies(block []byte, compressed bool, size uint64) error {
 	return nil
 }
 
-// inflate returns the plain bytes of a block of at most size bytes.
-func inflate(block []byte, compressed bool, size uint64) ([]byte, error) {
+// inflate returns the plain bytes of a block of at most size bytes: the block itself, or memory that is kept for the next.
+func inflate(memory *[]byte, block []byte, compressed bool, size uint64) ([]byte, error) {
 	if !compressed {
 		if uint64(len(block)) > size {
 			return nil, fmt.Errorf("block of %d bytes, want at most %d: %w", len(block), size, ErrCorrupt)
@@ -350,10 +386,11 @@ func inflate(block []byte, compressed bool, size uint64) ([]byte, error) {
 	if n, err := s2.DecodedLen(block); err != nil || uint64(n) > size {
 		return nil, fmt.Errorf("compressed block has more than %d bytes: %w", size, ErrCorrupt)
 	}
-	out, err := s2.Decode(nil, block)
+	out, err := s2.Decode(*memory, block)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
+	*memory = out
 	return out, nil
 }
 
@@ -387,11 +424,14 @@ func (e *Entry) Envelopes(index Index) ([]Envelope, error) {
 	if !e.whole {
 		return nil, errors.New("entry was read without its bodies")
 	}
+	return e.envelopes(new(Coder), index)
+}
+
+func (e *Entry) envelopes(c *Coder, index Index) ([]Envelope, error) {
 	out := make([]Envelope, len(e.raw))
 	chain := e.Prev
-	var c Coder
 	for i, raw := range e.raw {
-		d, err := e.decode(&c, i)
+		d, err := e.decode(c, i)
 		if err != nil {
 			return nil, err
 		}
@@ -432,21 +472,13 @@ func (e *Entry) decode(c *Coder, i int) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	at := e.Base + Offset(i)
-	body, erased := e.bodies[i], e.erased[i]
-	switch {
-	case s.bodyHash == nil && body != nil:
-		return Draft{}, fmt.Errorf("event %d has a body that it does not vouch for: %w", at, ErrCorrupt)
-	case s.bodyHash != nil && body == nil:
-		return Draft{}, fmt.Errorf("event %d lacks its body: %w", at, ErrCorrupt)
-	case s.bodyHash != nil && !erased:
-		if sum := sha256.Sum256(body); string(sum[:]) != string(s.bodyHash) {
-			return Draft{}, fmt.Errorf("event %d: its body is not the one that was written: %w", at, ErrCorrupt)
-		}
+	if err := e.vouched(i, s.bodyHash); err != nil {
+		return Draft{}, err
 	}
+	body, erased := e.bodies[i], e.erased[i]
 	if b, ok := s.draft.Event.(Bodied); ok && body != nil && !erased {
 		if err := unmarshal(c, body, b.codeBody); err != nil {
-			return Draft{}, fmt.Errorf("event %d (%s) body: %w", at, s.kind, err)
+			return Draft{}, fmt.Errorf("event %d (%s) body: %w", e.Base+Offset(i), s.kind, err)
 		}
 	}
 	return s.draft, nil

@@ -15,6 +15,9 @@ const MaxRemembered = memory.Most
 // If that is less than a day ago and the number is MaxRemembered, some were forgotten early.
 func (s *State) Remembered() (n int, oldest event.Time) { return s.memory.Len(), s.memory.Oldest() }
 
+// Forget drops them, and remembers none from here on: for a fold that never decides. The caller owns s; its clones forget too.
+func (s *State) Forget() { s.memory.Forget() }
+
 // resultOf returns what has to be kept of a result.
 func resultOf(e *event.Envelope) (a, b uint64) {
 	switch v := e.Event.(type) {

@@ -190,7 +190,7 @@ func NewState() *State {
 // commands that took effect, which may be a gigabyte, so Decide would take a retry for something new.
 func NewStateToRead() *State {
 	s := NewState()
-	s.memory = memory.New(rowSeen, 0)
+	s.Forget()
 	return s
 }
 

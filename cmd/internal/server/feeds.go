@@ -44,6 +44,9 @@ func (p feedPool) State() *chat.State { return p.n.rooms.Current() }
 // IsLeader reports whether this node leads.
 func (p feedPool) IsLeader() bool { return p.n.raft.IsLeader() }
 
+// Busy is compliance.Busy's.
+func (p feedPool) Busy() bool { return p.n.seq.Busy() }
+
 // Node returns the node's name.
 func (p feedPool) Node() event.NodeID { return p.n.id }
 

@@ -19,10 +19,13 @@ const (
 	RaftDir = "raft"
 )
 
+// cacheBytes is little: who reads a stopped log reads it once, from one end to the other.
+const cacheBytes = 8 << 20
+
 // With opens the log and lets it be used. A log that ends before what its node vouched for is damaged, although what is
 // there may be sound: that is said after use. Damage is of class event.ErrCorrupt.
 func With(data string, use func(*log.Log) error) (err error) {
-	l, err := log.Open(filepath.Join(data, LogDir), log.Options{ReadOnly: true})
+	l, err := log.Open(filepath.Join(data, LogDir), log.Options{ReadOnly: true, CacheBytes: cacheBytes})
 	switch {
 	case errors.Is(err, log.ErrInUse):
 		return fmt.Errorf("a node is running on %s; stop it, or ask it with --server: %w", data, err)

@@ -19,6 +19,8 @@ const (
 	Most = 8 << 20
 	// PerEvent bounds how many are forgotten with one event; an event remembers one at most.
 	PerEvent = 4
+
+	forgets = -1 // limit of a memory that remembers nothing
 )
 
 // key is a CommandID in a form that compares fast.
@@ -81,6 +83,9 @@ func (m *Memory) Copy() Memory {
 	return c
 }
 
+// Forget drops what is remembered and remembers nothing from here on.
+func (m *Memory) Forget() { *m = New(m.prefix, forgets) }
+
 // Len returns how many commands are remembered.
 func (m *Memory) Len() int { return m.due.Len() }
 
@@ -124,6 +129,9 @@ func (m *Memory) Link() {
 // Remember notes the command that caused the event at an offset, and up to two words of its result, both zero where this
 // event has none. It also forgets some commands that are old enough, and does only that when id is zero.
 func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Offset, at event.Time, a, b uint64) {
+	if m.limit == forgets {
+		return
+	}
 	for i := 0; i < PerEvent && m.due.Len() > 0 && (at-m.oldest > For || m.due.Len() >= m.limit); i++ {
 		_, old, _ := m.due.PopMin()
 		m.seen.Delete(seen{id: old})
