@@ -63,7 +63,7 @@ type Conn struct {
 	reason   string
 	queue    []entry // from head on
 	head     int
-	queued   int    // bytes of the queue, rendered
+	queued   [kinds]backlog
 	rest     []byte // of a write that the kernel took only a part of
 	writing  bool   // a writer goroutine is at work
 	tryBuf   []byte
@@ -149,7 +149,7 @@ func (c *Conn) flushAnswers() {
 				c.writing = true
 				go c.write()
 			}
-		} else if c.pushLocked(entry{pay: &Payload{tail: append([]byte(nil), b...)}, at: c.age()}, replyFactor) {
+		} else if c.pushLocked(entry{pay: &Payload{tail: append([]byte(nil), b...)}, at: c.age(), kind: asked}) {
 			c.flushLocked()
 		}
 	}
@@ -176,7 +176,7 @@ func (c *Conn) closeLocked(reason string) {
 		c.reason = reason
 	}
 	c.state = closed
-	c.queue, c.head, c.queued, c.rest = nil, 0, 0, nil
+	c.queue, c.head, c.queued, c.rest = nil, 0, [kinds]backlog{}, nil
 	if c.tcp != nil {
 		c.tcp.Close() //nolint:errcheck // beneath TLS on purpose: a close notify could block on a peer that does not read
 	}

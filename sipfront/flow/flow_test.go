@@ -369,10 +369,40 @@ func TestOverflow(t *testing.T) {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.queue != nil || c.rest != nil || c.queued != 0 {
-				t.Errorf("%d entries, %d bytes are kept", len(c.queue), c.queued)
+			if c.queue != nil || c.rest != nil || c.queued != [kinds]backlog{} {
+				t.Errorf("%d entries, %v are kept", len(c.queue), c.queued)
 			}
 		})
+	}
+}
+
+// TestBudgets: one message never closes a healthy connection, however long it is, and neither do replies that wait while
+// somebody else says something.
+func TestBudgets(t *testing.T) {
+	client, c, e := pair(t)
+	c.mu.Lock()
+	c.raw = nil // as on TLS: a goroutine of its own writes, when it gets to run
+	c.mu.Unlock()
+	dest := NewDest(" sip:a@b SIP/2.0\r\nVia: b", "\r\nCSeq: ")
+	pay := func(size int) *Payload { return NewPayload("text/plain", bytes.Repeat([]byte("x"), size)) }
+	long := 2 * budgets[posted].bytes
+	if !c.Post(dest, pay(long)) {
+		t.Fatalf("one message of %d bytes closed the connection: %q", long, e.reasons())
+	}
+	client.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.ReadFull(client, make([]byte, long)); err != nil {
+		t.Fatal(err)
+	}
+	client.(*net.TCPConn).SetReadBuffer(4096) // from here on he reads nothing
+	c.tcp.(*net.TCPConn).SetWriteBuffer(4096)
+	behind := func() backlog { c.mu.Lock(); defer c.mu.Unlock(); return c.queued[asked] }
+	for behind().bytes <= budgets[posted].bytes {
+		if !c.Reply(dest, pay(64<<10)) {
+			t.Fatalf("closed: %q", e.reasons())
+		}
+	}
+	if !c.Post(dest, pay(100)) {
+		t.Errorf("a message behind %+v of replies closed the connection: %q", behind(), e.reasons())
 	}
 }
 
