@@ -68,6 +68,10 @@ func (c *client) info(m *flow.Message) {
 	})
 }
 
+// maxPost is how many bytes the texts of a post may take as they go out, escaped. The rules bound their length, of which
+// escapes can make ten times as much (a line end, to the open client). What goes out is no longer than what may come in.
+const maxPost = flow.MaxMessage - flow.MaxHead
+
 // posting is an INFO with posts on their way: its answer is the first error, or 200 when all are committed.
 type posting struct {
 	d    *dialog
@@ -111,6 +115,9 @@ func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]
 		return
 	}
 	room, refusal := commands.RoomOf(c.front.backend.State(), it.Post.ChanURI)
+	if refusal == nil && xccos.PostLen(it.Post) > maxPost {
+		refusal = chat.Refuse(chat.CodeTooLarge, "a message that takes more than %d bytes to send", maxPost)
+	}
 	if refusal != nil {
 		p.done(refusal)
 		return

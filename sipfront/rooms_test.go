@@ -61,6 +61,11 @@ func TestRefusedPosts(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
 		}
 	}
+	cdata := fmt.Sprintf(`<xccos ver="1" envid="9999" xmlns="urn:parlano:xml:ns:xccos"><grpchat id="grpchat" seqid="1" chanUri="%s" author="%s" ts="2026-01-02T03:04:05Z"><chat>x</chat><rtf>%s</rtf></grpchat></xccos>`,
+		lobby, me, "<![CDATA["+strings.Repeat("&", chat.MaxRTFBytes)+"]]>")
+	if m := bob.InDialog("INFO", nil, []byte(cdata)); m == nil || m.Status() != 413 {
+		t.Errorf("a message that goes out five times as long as it came: %v", m)
+	}
 	bob.Join(ops)
 	s.disable(opsID)
 	if got := post(ops, me, "x"); got != 410 {
