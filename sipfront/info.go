@@ -61,8 +61,8 @@ func (c *client) info(m *flow.Message) {
 	c.conn.After(func() {
 		c.commands(d, env, body)
 		for i := range env.Items {
-			if it := &env.Items[i]; it.Kind == xccos.GrpChat {
-				c.post(p, env, it, body)
+			if env.Items[i].Kind == xccos.GrpChat {
+				c.post(p, env, i, body)
 			}
 		}
 	})
@@ -103,7 +103,8 @@ func (p *posting) done(err error) {
 
 // post submits one message. Whether the sender is in the room is decided with the log's state and not here: a retry of a
 // post that took effect is answered as the first time, joined or not.
-func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]byte) {
+func (c *client) post(p *posting, env *xccos.Envelope, place int, body [32]byte) {
+	it := &env.Items[place]
 	c.front.metrics.commands.WithLabelValues("grpchat").Inc()
 	if it.Err != nil {
 		p.done(chat.Refuse(decodeCode(it.Err), "%s", it.Err.Text))
@@ -123,7 +124,7 @@ func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]
 		return
 	}
 	o := c.front.origin(d)
-	o.ID = commands.ID(d.user, d.endpoint, room, env.EnvID, it.Seq, body)
+	o.ID = commands.ID(d.user, d.endpoint, room, env.EnvID, it.Seq, place, body)
 	c.acquire()
 	c.front.backend.Submit(chat.Request{Origin: o, Command: commands.PostOf(room, it.Post)}, func(_ chat.Outcome, err error) {
 		c.release()
@@ -136,18 +137,20 @@ func (c *client) commands(d *dialog, env *xccos.Envelope, body [32]byte) {
 	for i := range env.Items {
 		if it := &env.Items[i]; it.Kind == xccos.Cmd {
 			c.acquire()
-			c.command(&call{d: d, env: env, it: it, body: body, slot: d.expect()})
+			c.command(&call{d: d, env: env, it: it, place: i, body: body, slot: d.expect()})
 		}
 	}
 }
 
 // call is one command on its way to its reply.
 type call struct {
-	d    *dialog
-	env  *xccos.Envelope
-	it   *xccos.Item
-	body [32]byte // hash of the INFO's body: part of the command's identity
-	slot *reply
+	d   *dialog
+	env *xccos.Envelope
+	it  *xccos.Item
+	// Parts of the command's identity: its place in the envelope, and the hash of the INFO's body.
+	place int
+	body  [32]byte
+	slot  *reply
 }
 
 // reply sends the reply to the command in its turn, with the data that make returns for the state of that moment.
@@ -203,7 +206,7 @@ func (c *client) command(k *call) {
 // call is the command as the desk sees it.
 func (k *call) call() *commands.Call {
 	c := k.d.client
-	return &commands.Call{Origin: c.front.origin(k.d), Item: k.it, Env: k.env.EnvID, Body: k.body,
+	return &commands.Call{Origin: c.front.origin(k.d), Item: k.it, Place: k.place, Env: k.env.EnvID, Body: k.body,
 		After: func(at event.Offset, fn func()) { c.shard.after(at, func(*shard) { fn() }) },
 		Reply: func(at event.Offset, make func(*chat.State) (*xccos.Data, *chat.Refusal)) {
 			k.reply(at, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return make(s.state) })
