@@ -121,6 +121,36 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestItems: the items of an envelope are commands of their own, though their sequence ids are the same and their texts
+// too; and all of them are known again when the envelope is.
+func TestItems(t *testing.T) {
+	s := serve(t, nil)
+	a := s.client("alice", epid("e1"))
+	a.Join(lobby)
+	check(t, a)
+	post := fmt.Sprintf(`<grpchat id="grpchat" chanUri="%s" author="%s" ts="2026-01-02T03:04:05Z"><chat>twice</chat></grpchat>`, lobby, aliceURI)
+	search := `<cmd id="cmd:bcsearch" seqid="1"><data><chanib uri="` + lobby + `"/><bcq><text>twice</text></bcq></data></cmd>`
+	head := `<xccos ver="1" envid="70" xmlns="urn:parlano:xml:ns:xccos">`
+	for range 2 {
+		if m := a.InDialog("INFO", nil, []byte(head+post+post+`</xccos>`)); m == nil || m.Status() != 200 {
+			t.Fatalf("%v", m)
+		}
+		if n := len(s.ofKind(event.KindPosted)); n != 2 {
+			t.Fatalf("%d posts in the log, want 2", n)
+		}
+	}
+	pref := `<cmd id="cmd:setpref" seqid="1"><data><pref label="x" seqid="0"><content>y</content></pref></data></cmd>`
+	for i := range 2 {
+		if m := a.InDialog("INFO", nil, []byte(head+pref+search+`</xccos>`)); m == nil || m.Status() != 200 {
+			t.Fatalf("%v", m)
+		}
+		eventually(t, "searched", func() bool { return len(s.ofKind(event.KindMessageSearched)) == i+1 })
+		if n := len(s.ofKind(event.KindSettingPublished)); n != 1 {
+			t.Errorf("%d settings in the log, want 1", n)
+		}
+	}
+}
+
 // TestTwoDevices: others see users, not devices.
 func TestTwoDevices(t *testing.T) {
 	s := serve(t, nil)
