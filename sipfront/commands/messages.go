@@ -89,7 +89,14 @@ func (d *Desk) searchMessages(k *Call) {
 				k.fail(chat.AsRefusal(err))
 				return
 			}
-			k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) { return s.data(st), nil })
+			k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
+				for _, room := range s.rooms {
+					if refusal := readable(st, room, k.user()); refusal != nil {
+						return nil, refusal
+					}
+				}
+				return s.data(st), nil
+			})
 		})
 	})
 }

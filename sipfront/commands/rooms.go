@@ -20,8 +20,9 @@ func (d *Desk) change(k *Call, room event.RoomID, cmd chat.Command) {
 			return
 		}
 		k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
-			r, ok := st.Room(o.Result.Room)
-			if !ok { // removed again meanwhile: the change was good
+			// Removed again meanwhile, or not to be known of any more: the change was good.
+			r, refusal := seen(st, o.Result.Room, k.user())
+			if refusal != nil {
 				return &xccos.Data{Chans: []xccos.ChanIB{{URI: chat.RoomURI(st.Domain(), o.Result.Room)}}}, nil
 			}
 			return blocks.RoomFor(st, &r, k.user()), nil
