@@ -196,8 +196,7 @@ func (f *Front) Serve(ctx context.Context) error {
 			if l.udp != nil {
 				flows := flow.NewDatagrams(f.cfg.Limits, (*handler)(f))
 				f.addDatagrams(flows)
-				errs <- udp.New(udp.Config{Conn: l.udp, App: l, Flows: flows, Patience: f.cfg.AnswerTimeout, Logger: f.log,
-					Refused: (*handler)(f).Refused}).Serve()
+				errs <- udp.New(udp.Config{Conn: l.udp, App: l, Flows: flows, Patience: f.cfg.AnswerTimeout, Refused: (*handler)(f).Refused}).Serve()
 				return
 			}
 			conf := l.TLS
@@ -232,6 +231,9 @@ func (f *Front) Serve(ctx context.Context) error {
 		all = errors.Join(all, fmt.Errorf("wait for the last flow: %w", err))
 	}
 	f.wg.Wait()
+	for _, d := range f.datagrams { // the last sweep is over
+		d.Wait()
+	}
 	f.reader.wait()
 	if all != nil {
 		return fmt.Errorf("serve SIP: %w", all)

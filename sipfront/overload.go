@@ -103,13 +103,18 @@ func (b *bucket) take(now time.Time) float64 {
 }
 
 // pace holds a flow to its rate: over it requests are answered 503, far over it the flow is not read for a while, so
-// that TCP slows the sender. ACK and BYE are never refused.
+// that TCP slows the sender; over UDP, where nothing does, they are dropped. ACK and BYE are never refused.
 func (c *client) pace(m *flow.Message, method string) bool {
 	left := c.bucket.take(time.Now())
 	if left >= 0 || method == "ACK" || method == "BYE" || method == "CANCEL" {
 		return true
 	}
 	if over := -left - 2*c.bucket.burst; over > 0 {
+		if c.overUDP() {
+			c.bucket.left++ // it costs nothing more, and he is not to be shut out for as long as he was loud
+			c.conn.Drop()
+			return false
+		}
 		// Bounded: the flow's own goroutine sleeps, and a flow that closes meanwhile is noticed right after.
 		time.Sleep(min(time.Duration(over/c.bucket.rate*float64(time.Second)), time.Second))
 	}

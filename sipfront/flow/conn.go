@@ -57,6 +57,7 @@ type Conn struct {
 	// reader goroutine only
 	answers []byte
 	after   []func()
+	dropped bool // the message at hand gets no answer; datagrams only
 
 	mu       sync.Mutex
 	state    state
@@ -70,7 +71,7 @@ type Conn struct {
 	tryN     int
 	tryErr   error
 	tryFn    func(fd uintptr) bool
-	datagram func([]byte) // sends one message as a datagram; nil on streams
+	datagram func(*Conn, []byte) // sends messages as datagrams; nil on streams
 }
 
 // Remote returns the address of the peer.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,7 +180,7 @@ func TestDatagrams(t *testing.T) {
 	var got []string
 	addr := func(port int) net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
 	receive := func(port int, raw string) bool {
-		return d.Receive(addr(1), addr(port), nil, []byte(raw), func(b []byte) { line, _, _ := strings.Cut(string(b), "\r\n"); got = append(got, line) })
+		return d.Receive(addr(1), addr(port), nil, []byte(raw), func(_ *Conn, b []byte) { line, _, _ := strings.Cut(string(b), "\r\n"); got = append(got, line) })
 	}
 	receive(10, options)
 	receive(10, strings.Replace(options, "Content-Length: 0\r\n", "Content-Type: a/b\r\n", 1)+"body")
@@ -204,10 +205,52 @@ func TestDatagrams(t *testing.T) {
 	}
 	d.Conns()[0].Close("gone")
 	d.Sweep(time.Now())
+	d.Wait()
 	d.Sweep(time.Now().Add(2 * time.Minute))
+	d.Wait()
 	if n := len(d.Conns()); n != 0 || d.account.all != 0 || d.account.unknown != 0 || e.reasons() != "refused too_many_unknown,gone,idle,idle" {
 		t.Errorf("%d flows, %q", n, e.reasons())
 	}
+}
+
+// TestSweepWaitsForNobody: a flow whose message is still at work holds up neither the sweep nor who comes after.
+func TestSweepWaitsForNobody(t *testing.T) {
+	e := &holder{at: make(chan struct{}), release: make(chan struct{})}
+	d := NewDatagrams(Limits{}, e)
+	receive := func(port int) bool {
+		return d.Receive(&net.UDPAddr{}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, nil, []byte(options), func(*Conn, []byte) {})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { receive(1) })
+	<-e.at
+	d.Conns()[0].Close("gone")
+	if receive(2) {
+		t.Error("a message that was let drop has an answer to come")
+	}
+	d.Sweep(time.Now())
+	if n := len(d.Conns()); n != 1 || e.reasons() != "" {
+		t.Errorf("%d flows, closed %q", n, e.reasons())
+	}
+	close(e.release)
+	wg.Wait()
+	if d.Wait(); e.reasons() != "gone" {
+		t.Errorf("closed %q", e.reasons())
+	}
+}
+
+// holder holds the first message and lets the others drop.
+type holder struct {
+	echoer
+	held        atomic.Bool
+	at, release chan struct{}
+}
+
+func (h *holder) Message(c *Conn, _ *Message) {
+	if h.held.CompareAndSwap(false, true) {
+		close(h.at)
+		<-h.release
+	}
+	c.Drop()
 }
 
 // TestSweep closes for real.

@@ -333,7 +333,7 @@ func (c *Conn) CloseDest(dest *Dest) (bye []byte) {
 func (c *Conn) flushDatagrams() {
 	for c.head < len(c.queue) {
 		e := &c.queue[c.head]
-		c.datagram(e.render(make([]byte, 0, e.size())))
+		c.datagram(c, e.render(make([]byte, 0, e.size())))
 		*e = entry{}
 		c.head++
 	}
