@@ -17,3 +17,13 @@ func (f *Front) HeardFrom(peer net.Addr) time.Time {
 	}
 	return time.Time{}
 }
+
+// UDPPeers returns how many peers over UDP something is remembered of.
+func (f *Front) UDPPeers() (n int) {
+	f.udpMu.Lock()
+	defer f.udpMu.Unlock()
+	for _, s := range f.udp {
+		n += s.Peers()
+	}
+	return n
+}

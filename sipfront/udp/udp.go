@@ -122,6 +122,13 @@ func (s *Server) Serve() error {
 	}
 }
 
+// Peers returns of how many addresses something is remembered.
+func (s *Server) Peers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers)
+}
+
 func (s *Server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
