@@ -36,7 +36,7 @@ type dialog struct {
 	last    atomic.Uint64 // last request of the client: CSeq << 32 | status of its answer, 0: not answered yet
 
 	// under the ledger's lock
-	held   map[event.RoomID]hold
+	held   map[event.RoomID]*hold
 	putOut map[event.RoomID]struct{} // rooms that the pool ended its session in, and that it has not left since
 
 	// shard goroutine only

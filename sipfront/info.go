@@ -259,48 +259,53 @@ func (c *client) join(k *call) {
 		})
 		return
 	}
-	c.front.ledger.join(k.d, cmd, func(o chat.Outcome, err error) {
+	c.front.ledger.join(k.d, cmd, func(holds map[event.RoomID]*hold, o chat.Outcome, err error) {
 		if err != nil {
 			r := chat.AsRefusal(err)
 			k.reply(0, func(*shard) {
-				for _, room := range cmd.Rooms {
-					c.front.ledger.joined(k.d, room, false, r.Code == chat.CodeUnavailable)
+				for room, h := range holds {
+					c.front.ledger.settle(k.d, room, h, refused, 0, r.Code == chat.CodeUnavailable)
 				}
 			}, func(*shard) (*xccos.Data, *chat.Refusal) { return nil, r })
 			return
 		}
-		refused := map[event.RoomID]bool{}
+		no := map[event.RoomID]bool{}
 		for i := range o.Result.Refused {
-			refused[o.Result.Refused[i].Room] = true
+			no[o.Result.Refused[i].Room] = true
 		}
 		k.reply(o.Offset, func(*shard) {
-			for _, room := range cmd.Rooms {
-				c.front.ledger.joined(k.d, room, !refused[room], false)
+			for room, h := range holds {
+				m := joins
+				if no[room] {
+					m = refused
+				}
+				c.front.ledger.settle(k.d, room, h, m, o.Offset, false)
 			}
-		}, func(s *shard) (*xccos.Data, *chat.Refusal) { return c.enter(s, k.d, cmd, refused, foreign) })
+		}, func(s *shard) (*xccos.Data, *chat.Refusal) { return c.enter(s, k.d, cmd, no, holds, foreign) })
 	})
 }
 
-// enter subscribes the dialog to the rooms it joined and makes the reply, at one position of the log.
-func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, refused map[event.RoomID]bool, foreign []xccos.ChanID) (*xccos.Data, *chat.Refusal) {
-	var in, out []event.RoomID
+// enter subscribes the dialog to the rooms it joined and makes the reply, at one position of the log. That may be far
+// behind the join, when replies before this one took long.
+func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, no map[event.RoomID]bool, holds map[event.RoomID]*hold, foreign []xccos.ChanID) (*xccos.Data, *chat.Refusal) {
+	var in, failed []event.RoomID
 	for _, room := range cmd.Rooms {
-		switch {
-		case refused[room]:
-			out = append(out, room)
-		case s.state.Joined(room, d.user, d.endpoint, c.front.cfg.Node):
+		switch stage := c.front.ledger.stageOf(holds[room]); {
+		case no[room]:
+			failed = append(failed, room)
+		case stage == left: // the client has left again: the join was good
+			in = append(in, room)
+		case stage == inside && s.state.Joined(room, d.user, d.endpoint, c.front.cfg.Node):
 			s.subscribe(d, room)
 			in = append(in, room)
-		case c.front.ledger.holds(d, room):
-			out = append(out, room) // put out again between the commit and now
-		default:
-			in = append(in, room) // the client has already left again: the join was good
+		default: // put out again between the commit and now
+			failed = append(failed, room)
 		}
 	}
-	if !cmd.Batch && len(out) > 0 {
+	if !cmd.Batch && len(failed) > 0 {
 		return nil, chat.Refuse(chat.CodeForbidden, "put out of the room")
 	}
-	return blocks.Join(s.state, d.sipe, in, blocks.Failed(s.state, out, foreign)), nil
+	return blocks.Join(s.state, d.sipe, in, blocks.Failed(s.state, failed, foreign)), nil
 }
 
 // part closes a session.

@@ -341,6 +341,63 @@ func TestKicked(t *testing.T) {
 	}
 }
 
+// TestKickedBeforeReply: who is put out before his join is answered is told so, and keeps no session that is none.
+func TestKickedBeforeReply(t *testing.T) {
+	s := serve(t, nil)
+	w := s.wire()
+	to := w.open()
+	id := s.id(ops)
+	r, _ := s.State().Room(id)
+	kick := &chat.ChangeRoom{ID: id, Info: r.Info, Access: []event.Access{{Principal: aliceURI}}}
+	back := &chat.ChangeRoom{ID: id, Info: r.Info, Access: []event.Access{{Principal: aliceURI, Role: event.RoleMember}}}
+	expect := func(want string) {
+		t.Helper()
+		for {
+			if it := w.info().Items[0]; it.Kind == xccos.Rpl {
+				if got := fmt.Sprint(it.ID, " ", it.Code); got != want {
+					t.Fatalf("%s, want %s", got, want)
+				}
+				return
+			}
+		}
+	}
+	w.send("%s", inDialog(to, "INFO", 2, joinBody(1, lobby)))
+	expect("rpl:join 200")
+	// The reply waits behind a slow read.
+	slow := make(chan struct{})
+	s.mu.Lock()
+	s.slow = slow
+	s.mu.Unlock()
+	s.bobJoins(lobby)
+	s.say(lobby, "x")
+	w.send("%s", inDialog(to, "INFO", 3, command(2, "cmd:bccontext", `<chanib uri="`+lobby+`"/><bcq><last cnt="25"/></bcq>`))+inDialog(to, "INFO", 4, joinBody(3, ops)))
+	eventually(t, "joined", func() bool { return s.joined(ops, "alice") })
+	s.must(kick)
+	s.mu.Lock()
+	s.slow = nil
+	s.mu.Unlock()
+	close(slow)
+	expect("rpl:bccontext 200")
+	expect("rpl:join 403")
+	// The kick is applied before the front knows of the join.
+	s.must(back)
+	s.gate.Lock()
+	start := s.seen.Load()
+	w.send("%s", inDialog(to, "INFO", 5, joinBody(4, ops)))
+	eventually(t, "asked", func() bool { return s.seen.Load() == start+1 })
+	s.Submit(chat.Request{Origin: admin, Command: kick}, func(chat.Outcome, error) {})
+	s.gate.Unlock()
+	expect("rpl:join 403")
+	s.must(back)
+	w.send("%s", inDialog(to, "INFO", 6, joinBody(5, ops)))
+	expect("rpl:join 200")
+	w.send("%s", inDialog(to, "INFO", 7, command(6, "cmd:part", `<chanib uri="`+ops+`"/>`)))
+	expect("rpl:part 200")
+	if s.joined(ops, "alice") {
+		t.Error("a session is left")
+	}
+}
+
 // TestEnds: each way a dialog ends parts its rooms, with the reason.
 func TestEnds(t *testing.T) {
 	for _, c := range []struct {
