@@ -274,6 +274,7 @@ func (c *Conn) handle(h Handler, f *framer, m *Message, b []byte) int {
 		case gotPing:
 			c.Answer([]byte("\r\n"))
 		case gotMsg:
+			c.halfSince.Store(0) // the one behind it has begun now at the earliest
 			h.Message(c, m)
 			if m.Err != nil && m.Err.Fatal {
 				c.runAfter()

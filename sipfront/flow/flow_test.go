@@ -565,6 +565,30 @@ func TestTimeLimits(t *testing.T) {
 	}
 }
 
+// TestBusyIsNotHalf: on a connection where each read ends in the middle of a message, and brings the rest of one before it,
+// none is half for long.
+func TestBusyIsNotHalf(t *testing.T) {
+	client, conn, _ := pairWith(t, Limits{})
+	got := make([]byte, 1000)
+	part := func(s string) int64 {
+		t.Helper()
+		was := conn.lastRead.Load()
+		if _, err := client.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "read", func() bool { return conn.lastRead.Load() != was })
+		eventually(t, "noticed", func() bool { h := conn.halfSince.Load(); return h != 0 && h == conn.lastRead.Load() })
+		return conn.halfSince.Load()
+	}
+	first := part(options[:50])
+	if second := part(options[50:] + options[:50]); second <= first {
+		t.Errorf("half since %d, after a whole message since %d", first, second)
+	}
+	if n, err := client.Read(got); n == 0 {
+		t.Error(err)
+	}
+}
+
 // TestAdmission: more connections than allowed are refused, and places come back.
 func TestAdmission(t *testing.T) {
 	client, c, e := pairWith(t, Limits{Unknown: 1})
