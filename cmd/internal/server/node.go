@@ -90,6 +90,7 @@ type Node struct {
 	sip, sips    string // bound addresses, set before ready is closed
 	https, ops   net.Listener
 	web          []*http.Server
+	leaderMu     sync.Mutex   // held from asking who leads to noting it
 	noLeaderFrom atomic.Int64 // unix nanoseconds since when this node knows no leader; 0: it knows one
 
 	run    context.Context // ends when the node stops
