@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"strconv"
 	"sync"
 	"time"
@@ -55,7 +56,15 @@ const (
 
 // Payload is what many dialogs get alike: the end of a request, from Content-Type to the last byte of the body. It
 // is rendered once and shared; nobody writes to it.
-type Payload struct{ tail []byte }
+type Payload struct {
+	method string // "": INFO
+	tail   []byte
+}
+
+// NewRequest renders the end of a request without a body. headers are whole lines.
+func NewRequest(method, headers string) *Payload {
+	return &Payload{method: method, tail: AppendBody([]byte(headers), "", nil)}
+}
 
 // NewPayload renders the shared part of a request.
 func NewPayload(contentType string, body []byte) *Payload {
@@ -113,15 +122,10 @@ func (e *entry) render(b []byte) []byte {
 	if e.dest == nil {
 		return append(b, e.pay.tail...)
 	}
-	method := "INFO"
-	if e.pay == optionsBody {
-		method = "OPTIONS"
-	}
-	return append(e.dest.appendHead(b, method, e.seq), e.pay.tail...)
+	return append(e.dest.appendHead(b, cmp.Or(e.pay.method, "INFO"), e.seq), e.pay.tail...)
 }
 
-// optionsBody is the end of every OPTIONS, and tells it from an INFO.
-var optionsBody = &Payload{tail: AppendBody(nil, "", nil)}
+var optionsEnd = NewRequest("OPTIONS", "")
 
 // Post queues an INFO of dest without sending it yet: after a fan-out, Flush sends all that is queued in one write.
 // It never blocks. False says that the dialog or the connection is closed.
@@ -148,8 +152,11 @@ func (c *Conn) post(dest *Dest, pay *Payload, k kind) bool {
 
 // Probe asks the peer of dest for a sign of life: an OPTIONS inside the dialog (RFC 3261 section 11), which changes
 // nothing and which everybody must answer.
-func (c *Conn) Probe(dest *Dest) bool {
-	if !c.post(dest, optionsBody, asked) {
+func (c *Conn) Probe(dest *Dest) bool { return c.Ask(dest, optionsEnd) }
+
+// Ask sends a request of dest that stands for itself, such as one that keeps a session alive.
+func (c *Conn) Ask(dest *Dest, pay *Payload) bool {
+	if !c.post(dest, pay, asked) {
 		return false
 	}
 	c.Flush()
