@@ -42,7 +42,7 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 		}
 	}
 	state.Forget() // it never decides
-	for { // to the head if need be: a receipt comes after the range that it is for
+	for {          // to the head if need be: a receipt comes after the range that it is for
 		run, err := src.Read(at.Offset()+1, readEvents)
 		if err != nil || len(run) == 0 {
 			return err // the head

@@ -49,18 +49,28 @@ func (i *index) purge(ctx context.Context) error {
 		if closed {
 			return ErrClosed
 		}
-		err := purgeIndex(ctx, b, filepath.Join(dir, "store"))
-		i.mu.RLock()
-		same := i.b == b
-		i.mu.RUnlock()
-		if same || ctx.Err() != nil {
+		err := purgeIndex(ctx, b, filepath.Join(dir, "store"), func() bool { return i.uses(b) })
+		if i.uses(b) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		// It was exchanged meanwhile. The new one may have had the words too.
 	}
 }
 
-func purgeIndex(ctx context.Context, b bleve.Index, dir string) (err error) {
+// errExchanged says that the index is used no more.
+var errExchanged = errors.New("the index was exchanged")
+
+// uses reports whether b is what the index works with.
+func (i *index) uses(b bleve.Index) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.b == b && !i.closed
+}
+
+func purgeIndex(ctx context.Context, b bleve.Index, dir string, used func() bool) (err error) {
 	defer recovered(&err)
 	advanced, err := b.Advanced()
 	if err != nil {
@@ -70,7 +80,7 @@ func purgeIndex(ctx context.Context, b bleve.Index, dir string) (err error) {
 	if !ok {
 		return errors.New("the index is of another sort")
 	}
-	if err := settle(ctx, b, true); err != nil {
+	if err := settle(ctx, b, true, used); err != nil {
 		return err
 	}
 	old, err := segments(dir)
@@ -83,7 +93,7 @@ func purgeIndex(ctx context.Context, b bleve.Index, dir string) (err error) {
 		// Another merge may be in progress, or this one end early: what counts is what files are left.
 		_ = s.ForceMerge(ctx, nil)
 		// Files are removed when something was written after the merge.
-		if err := settle(ctx, b, true); err != nil {
+		if err := settle(ctx, b, true, used); err != nil {
 			return err
 		}
 		now, err := segments(dir)
@@ -92,7 +102,7 @@ func purgeIndex(ctx context.Context, b bleve.Index, dir string) (err error) {
 		}
 		old = slices.DeleteFunc(old, func(name string) bool { return !slices.Contains(now, name) })
 		if len(old) == 0 {
-			return settle(ctx, b, false)
+			return settle(ctx, b, false, used)
 		}
 		select {
 		case <-tick.C:
@@ -102,8 +112,9 @@ func purgeIndex(ctx context.Context, b bleve.Index, dir string) (err error) {
 	}
 }
 
-// settle writes or deletes the placeholder and waits until everything up to there is on disk.
-func settle(ctx context.Context, b bleve.Index, there bool) error {
+// settle writes or deletes the placeholder and waits until everything up to there is on disk. Bleve does not call back for
+// what was not written when an index is closed, so it looks now and then whether this one is still used.
+func settle(ctx context.Context, b bleve.Index, there bool, used func() bool) error {
 	batch := b.NewBatch()
 	done := make(chan error, 1)
 	batch.SetPersistedCallback(func(err error) { done <- err })
@@ -115,11 +126,19 @@ func settle(ctx context.Context, b bleve.Index, there bool) error {
 	if err := b.Batch(batch); err != nil {
 		return err
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	tick := time.NewTicker(purgePoll)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if !used() {
+				return errExchanged
+			}
+		}
 	}
 }
 

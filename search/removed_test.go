@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blevesearch/bleve/v2"
+
 	"parley/log/event"
 	"parley/projections"
 	"parley/projections/projectionstest"
@@ -184,6 +186,43 @@ func TestRemovedWordsLeaveTheFiles(t *testing.T) {
 	}
 	if err := s.messages.purge(ctx); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+// deaf is an index that was closed while something was to be written: what asks for a call back is never called.
+type deaf struct {
+	bleveIndex
+	asked chan struct{}
+}
+
+type bleveIndex = bleve.Index
+
+func (d *deaf) Batch(*bleve.Batch) error { close(d.asked); return nil }
+
+// An index that is exchanged during a purge is left, and the new one is purged.
+func TestPurgeWhileExchanged(t *testing.T) {
+	l := projectionstest.NewLog(t)
+	s := start(t, t.TempDir(), l)
+	projectionstest.Wait(t, s, l.Add(say("r", "sip:a@x", 1, "kept")))
+	i := s.messages
+	old := &deaf{i.b, make(chan struct{})}
+	use := func(b bleve.Index) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.b = b
+	}
+	use(old)
+	done := make(chan error, 1)
+	go func() { done <- i.purge(t.Context()) }()
+	<-old.asked
+	use(old.bleveIndex)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the purge waits for an index that is gone")
 	}
 }
 

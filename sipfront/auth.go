@@ -68,7 +68,9 @@ func (c *client) challenge(m *flow.Message, realm string, stale bool) {
 // admit decides who a request is from. It answers the request itself and returns "" if it may not go on.
 //
 // A flow has one user: who signed in on it, or, on a listener that lets everybody in, who spoke first. A request in
-// anybody else's name is refused, whatever credentials it brings.
+// anybody else's name is refused, whatever credentials it brings. Over UDP a flow is no more than an address, which anybody
+// can write on a datagram or get after the one who had it: there every request outside a dialog proves again who it is
+// from. Inside one the tags do, which nobody else was told.
 func (c *client) admit(m *flow.Message, st *chat.State) event.Principal {
 	from := principalOf(m.Get(flow.From))
 	if from == "" {
@@ -82,10 +84,8 @@ func (c *client) admit(m *flow.Message, st *chat.State) event.Principal {
 		c.refuse(m, 403, "From Is Not the User of This Connection", "wrong_from")
 		return ""
 	}
-	if c.user == "" || m.Is("REGISTER") && !c.listener.AllowUnchallenged {
-		if !c.listener.AllowUnchallenged && !c.authenticate(m, st, from) {
-			return ""
-		}
+	if proven := c.user != "" && !m.Is("REGISTER") && !c.overUDP(); !proven && !c.listener.AllowUnchallenged && !c.authenticate(m, st, from) {
+		return ""
 	}
 	if !c.enabled(m, st, from) {
 		return ""

@@ -85,6 +85,8 @@ func partReason(closed string) event.PartReason {
 
 const closedExpired = "session_expired"
 
+func (c *client) overUDP() bool { return c.conn.Transport() == "UDP" }
+
 // signOn records who is on the flow.
 func (c *client) signOn(user event.Principal, until time.Time) {
 	if c.user == "" {

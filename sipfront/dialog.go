@@ -35,8 +35,13 @@ type dialog struct {
 	touched atomic.Int64  // Unix nanoseconds of the last sign of life
 	last    atomic.Uint64 // last request of the client: CSeq << 32 | status of its answer, 0: not answered yet
 
+	// The session timer (RFC 4028).
+	interval  atomic.Int64                 // nanoseconds without a sign of life that end it
+	refresh   atomic.Pointer[flow.Payload] // what keeps it alive, when that was left to us; nil: the client does it
+	refreshed atomic.Int64                 // Unix nanoseconds, when we last did
+
 	// under the ledger's lock
-	held   map[event.RoomID]hold
+	held   map[event.RoomID]*hold
 	putOut map[event.RoomID]struct{} // rooms that the pool ended its session in, and that it has not left since
 
 	// shard goroutine only
@@ -50,7 +55,7 @@ func (d *dialog) touch() { d.touched.Store(time.Now().UnixNano()) }
 func (c *client) invite(m *flow.Message, req *sip.Request) {
 	f := c.front
 	if flow.Param(m.Get(flow.To), "tag") != nil {
-		if d := c.inDialog(m); d != nil {
+		if d := c.inDialog(m); d != nil && c.checkTimer(m) {
 			c.accept(m, d)
 		}
 		return
@@ -80,16 +85,8 @@ func (c *client) invite(m *flow.Message, req *sip.Request) {
 		c.refuse(m, 415, "Unsupported Media Type", "media_type", "Accept: application/sdp\r\n")
 		return
 	}
-	if v := m.Get(flow.SessionExpires); v != nil {
-		n, ok := flow.Number(v, 1<<31)
-		if !ok {
-			c.refuse(m, 400, "Malformed Session-Expires", "malformed")
-			return
-		}
-		if n < minSession { // RFC 4028 section 6
-			c.refuse(m, 422, "Session Interval Too Small", "session_interval", "Min-SE: 90\r\n")
-			return
-		}
+	if !c.checkTimer(m) {
+		return
 	}
 	d := c.newDialog(m, req, user)
 	if d == nil {
@@ -104,6 +101,21 @@ func (c *client) invite(m *flow.Message, req *sip.Request) {
 }
 
 const minSession = 90 // seconds, RFC 4028 section 5
+
+// checkTimer refuses a session interval that is none, or too short.
+func (c *client) checkTimer(m *flow.Message) bool {
+	v := m.Get(flow.SessionExpires)
+	n, ok := flow.Number(v, 1<<31)
+	switch {
+	case v == nil:
+		return true
+	case !ok:
+		c.refuse(m, 400, "Malformed Session-Expires", "malformed")
+	case n < minSession: // RFC 4028 section 6
+		c.refuse(m, 422, "Session Interval Too Small", "session_interval", "Min-SE: 90\r\n")
+	}
+	return ok && n >= minSession
+}
 
 // serves reports whether a URI is the chat service: the pool's, another address that administrators gave it, the one told
 // by cmd:requri, or the name that first-generation clients try when they are told none (XCCOS digest, sections 1.1 and 1.2).
@@ -135,6 +147,7 @@ func (c *client) newDialog(m *flow.Message, req *sip.Request, user event.Princip
 		callID: string(m.Get(flow.CallID)), tag: newTag(), from: bytes.Clone(from), sipe: isSipe(m), inviteID: m.Seq}
 	d.last.Store(uint64(m.Seq)<<32 | 200)
 	d.touch() // before the sweep can see it: it would hold a dialog never heard of for expired
+	d.interval.Store(int64(c.front.cfg.SessionExpires))
 	var before, middle strings.Builder
 	before.WriteString(" " + string(target) + " SIP/2.0\r\nVia: SIP/2.0/" + c.conn.Transport() + " " + c.conn.Local().String() +
 		";branch=z9hG4bK" + d.tag + ".")
@@ -176,23 +189,35 @@ func (c *client) accept(m *flow.Message, d *dialog) {
 	b = m.AppendEcho(b, d.tag)
 	b = m.AppendRecordRoute(b)
 	b = append(b, "Contact: <"+own+">\r\n"...)
-	b = append(b, c.sessionTimer(m)...)
+	b = append(b, c.sessionTimer(m, d)...)
 	b = append(b, allow...)
 	c.conn.Answer(flow.AppendBody(b, "application/sdp", c.sdp(own)))
 	d.answeredWith(m.Seq, 200)
 	d.touch()
 }
 
-// sessionTimer returns the header lines of RFC 4028. The client refreshes; one that does not say that it knows the
-// extension gets the bare number, because the open client reads no parameters.
-func (c *client) sessionTimer(m *flow.Message) string {
-	n := strconv.Itoa(int(c.front.cfg.SessionExpires / time.Second))
-	for i := range m.Headers {
-		if h := &m.Headers[i]; h.ID == flow.Supported && strings.Contains(strings.ToLower(string(h.Value)), "timer") {
-			return "Session-Expires: " + n + ";refresher=uac\r\nRequire: timer\r\nSupported: timer\r\n"
-		}
+// sessionTimer sets the session timer and returns its header lines. The interval is what the client asks for, or ours if
+// that is shorter (RFC 4028 section 9). The client refreshes unless it leaves that to us; one that does not say that it
+// knows the extension gets the bare number, because the open client reads no parameters.
+func (c *client) sessionTimer(m *flow.Message, d *dialog) string {
+	n := uint64(c.front.cfg.SessionExpires / time.Second)
+	v := m.Get(flow.SessionExpires)
+	if asked, ok := flow.Number(v, 1<<31); ok {
+		n = min(n, asked)
 	}
-	return "Session-Expires: " + n + "\r\n"
+	interval := strconv.FormatUint(n, 10)
+	d.interval.Store(int64(n) * int64(time.Second))
+	d.refresh.Store(nil)
+	if !supports(m, "timer") {
+		return "Session-Expires: " + interval + "\r\n"
+	}
+	refresher := "uac"
+	if own := flow.Addr(m.Get(flow.To)); strings.EqualFold(string(flow.Param(v, "refresher")), "uas") && plainURI(own) {
+		refresher = "uas" // who is the client of the request with which we do it
+		d.refresh.Store(flow.NewRequest("UPDATE", "Session-Expires: "+interval+";refresher=uac\r\nSupported: timer\r\nContact: <"+string(own)+">\r\n"))
+		d.refreshed.Store(time.Now().UnixNano())
+	}
+	return "Session-Expires: " + interval + ";refresher=" + refresher + "\r\nRequire: timer\r\nSupported: timer\r\n"
 }
 
 // sdp is the answer to an offer that nobody reads: the chat goes in INFO requests (XCCOS digest, section 1.4).
@@ -253,9 +278,9 @@ func (c *client) ack(m *flow.Message) {
 
 // update refreshes the session timer (RFC 3311, RFC 4028).
 func (c *client) update(m *flow.Message) {
-	if d := c.inDialog(m); d != nil {
+	if d := c.inDialog(m); d != nil && c.checkTimer(m) {
 		d.answeredWith(m.Seq, 200)
-		c.respond(m, 200, "OK", c.sessionTimer(m), "Contact: <"+string(flow.Addr(m.Get(flow.To)))+">\r\n")
+		c.respond(m, 200, "OK", c.sessionTimer(m, d), "Contact: <"+string(flow.Addr(m.Get(flow.To)))+">\r\n")
 	}
 }
 
@@ -349,7 +374,11 @@ func (f *Front) sweepDialogs(now time.Time) {
 			c.conn.Close(flow.ClosedUnanswered)
 			continue
 		}
-		if now.UnixNano()-d.touched.Load() <= int64(f.cfg.SessionExpires) {
+		if r := d.refresh.Load(); r != nil && now.UnixNano()-d.refreshed.Load() >= d.interval.Load()/2 { // RFC 4028 section 7.2
+			d.refreshed.Store(now.UnixNano())
+			c.conn.Ask(d.dest, r)
+		}
+		if now.UnixNano()-d.touched.Load() <= d.interval.Load() {
 			continue
 		}
 		if d.sipe {

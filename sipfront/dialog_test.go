@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -44,6 +45,52 @@ func TestRoute(t *testing.T) {
 	w.want(200)
 	w.send("%s", inDialog(to, "BYE", 5, ""))
 	w.want(481)
+}
+
+// TestSessionInterval: the session timer is no longer than was asked for, and who is to refresh does.
+func TestSessionInterval(t *testing.T) {
+	s := serve(t, nil)
+	for _, c := range []struct{ asked, got string }{
+		{"Session-Expires: 600", "600;refresher=uac"},
+		{"Session-Expires: 7200;refresher=uac", "1800;refresher=uac"},
+		{"Session-Expires: 600;refresher=uas", "600;refresher=uas"},
+	} {
+		w := s.wire()
+		w.send("%s", request("INVITE", poolURI, 1, "", c.asked, "Supported: timer"))
+		m := w.want(200)
+		if got := m.Header("Session-Expires"); got != c.got {
+			t.Errorf("%s: %s, want %s", c.asked, got, c.got)
+		}
+		w.send("%s", inDialog(m.Header("To"), "UPDATE", 2, ""))
+		if got := w.want(200).Header("Session-Expires"); got != "1800" {
+			t.Errorf("a refresh that asks for nothing: %s", got)
+		}
+		w.send("%s", change(inDialog(m.Header("To"), "UPDATE", 3, ""), "Max-Forwards", "Session-Expires: 60"))
+		w.want(422)
+		w.send("%s", change(inDialog(m.Header("To"), "INVITE", 4, ""), "Max-Forwards", c.asked+"\r\nSupported: timer"))
+		w.want(200)
+		now := time.Now()
+		s.front.SweepDialogs(now.Add(5*time.Minute + time.Second))
+		if c.got == "600;refresher=uas" {
+			u := w.read()
+			if u.Method() != "UPDATE" || u.Header("Session-Expires") != "600;refresher=uac" || u.Header("Contact") != "<"+poolURI+">" {
+				t.Fatalf("%s", u)
+			}
+			w.ok(u)
+		}
+		w.send("%s", inDialog(m.Header("To"), "UPDATE", 5, ""))
+		if m := w.read(); m.Status() != 200 {
+			t.Errorf("%s: %s", c.asked, m)
+		}
+		w.conn.Close()
+	}
+	w := s.wire()
+	w.send("%s", request("INVITE", poolURI, 1, "", "Session-Expires: 600"))
+	w.want(200)
+	s.front.SweepDialogs(time.Now().Add(11 * time.Minute))
+	if m := w.read(); m == nil || m.Method() != "BYE" {
+		t.Errorf("a session that was not refreshed: %v", m)
+	}
 }
 
 // TestEndpoint: the device is epid, else the instance of the registration, else the host.

@@ -24,3 +24,13 @@ func (f *Front) Elapse(d time.Duration) {
 	defer f.load.mu.Unlock()
 	f.load.last = f.load.last.Add(-d)
 }
+
+// UDPPeers returns how many peers over UDP something is remembered of.
+func (f *Front) UDPPeers() (n int) {
+	f.udpMu.Lock()
+	defer f.udpMu.Unlock()
+	for _, s := range f.udp {
+		n += s.Peers()
+	}
+	return n
+}

@@ -27,7 +27,7 @@ func (f *Front) Applied(batch []event.Envelope, before, after *chat.State) {
 		switch ev := e.Event.(type) {
 		case *event.Parted:
 			if e.Node == f.cfg.Node {
-				f.ledger.parted(endpointKey{e.By, ev.Endpoint}, e.Room, ev.Reason)
+				f.ledger.parted(endpointKey{e.By, ev.Endpoint}, e.Room, ev.Reason, e.Offset)
 			}
 		case *event.NodeLost:
 			lost = lost || e.Node == f.cfg.Node && uint64(ev.Incarnation) == f.incarnation.Load()

@@ -60,9 +60,9 @@ type Front struct {
 	reader    readers
 	desk      commands.Desk
 
-	sweeping  sync.Mutex
-	udpMu     sync.Mutex
-	datagrams []*flow.Datagrams
+	sweeping sync.Mutex
+	udpMu    sync.Mutex
+	udp      []*udp.Server
 
 	nextFlow    atomic.Uint64
 	nextEnv     atomic.Uint64
@@ -194,10 +194,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	for _, l := range f.listeners {
 		go func() {
 			if l.udp != nil {
-				flows := flow.NewDatagrams(f.cfg.Limits, (*handler)(f))
-				f.addDatagrams(flows)
-				errs <- udp.New(udp.Config{Conn: l.udp, App: l, Flows: flows, Patience: f.cfg.AnswerTimeout, Logger: f.log,
-					Refused: (*handler)(f).Refused}).Serve()
+				errs <- f.serveUDP(l)
 				return
 			}
 			conf := l.TLS
@@ -232,6 +229,9 @@ func (f *Front) Serve(ctx context.Context) error {
 		all = errors.Join(all, fmt.Errorf("wait for the last flow: %w", err))
 	}
 	f.wg.Wait()
+	for _, s := range f.udp { // the last sweep is over
+		s.Flows.Wait()
+	}
 	f.reader.wait()
 	if all != nil {
 		return fmt.Errorf("serve SIP: %w", all)
@@ -255,16 +255,19 @@ func (f *Front) conns() []*flow.Conn {
 	all := f.flows.Conns()
 	f.udpMu.Lock()
 	defer f.udpMu.Unlock()
-	for _, d := range f.datagrams {
-		all = append(all, d.Conns()...)
+	for _, s := range f.udp {
+		all = append(all, s.Flows.Conns()...)
 	}
 	return all
 }
 
-func (f *Front) addDatagrams(d *flow.Datagrams) {
+func (f *Front) serveUDP(l *listener) error {
+	flows := flow.NewDatagrams(f.cfg.Limits, (*handler)(f))
+	s := udp.New(udp.Config{Conn: l.udp, App: l, Flows: flows, Patience: f.cfg.AnswerTimeout, Refused: (*handler)(f).Refused})
 	f.udpMu.Lock()
-	defer f.udpMu.Unlock()
-	f.datagrams = append(f.datagrams, d)
+	f.udp = append(f.udp, s)
+	f.udpMu.Unlock()
+	return s.Serve()
 }
 
 // halt stops the goroutines of the front.

@@ -166,3 +166,60 @@ func TestCatchUpAfterSlow(t *testing.T) {
 		}
 	}
 }
+
+// TestLostRight: a right that was taken away does not come back with a request that is sent again, nor with one that was
+// on its way.
+func TestLostRight(t *testing.T) {
+	s := serve(t, nil)
+	s.bobJoins(ops)
+	s.say(ops, "secret")
+	s.creators("sip:bob@contoso.test")
+	bob := s.client("bob", epid("e1"))
+	again := func(env uint64, id string, d *xccos.Data) *xccos.Item {
+		t.Helper()
+		if m := bob.InDialog("INFO", nil, xccos.AppendClient(nil, env, xccos.Item{Kind: xccos.Cmd, ID: id, Data: d})); m == nil || m.Status() != 200 {
+			t.Fatalf("%v", m)
+		}
+		it := bob.ReplyTo(env)
+		check(t, bob)
+		return it
+	}
+	read := func(env uint64) *xccos.Item {
+		return again(env, xccos.CmdBCContext, &xccos.Data{Chans: []xccos.ChanIB{{URI: ops}}, Context: &xccos.BCQ{Last: &xccos.Count{N: 9}}})
+	}
+	create := func() *xccos.Item {
+		return again(70, xccos.CmdChanCreate, room(xccos.ChanIB{Name: "Dry Dock", Parent: general, Info: []xccos.Prop{{ID: xccos.InfoVisibility, Value: xccos.VisibilityPrivate}}}))
+	}
+	for range 2 {
+		if it := read(71); it.Code != 200 || len(it.Data.Chans[0].Posts) != 1 {
+			t.Fatalf("%+v", it)
+		}
+		if it := create(); it.Code != 200 || it.Data.Chans[0].Name != "Dry Dock" {
+			t.Fatalf("%+v", it)
+		}
+	}
+	r, _ := s.State().RoomByName("Dry Dock")
+	s.must(&chat.ChangeRoom{ID: r.ID, Info: r.Info, Access: []event.Access{{Principal: bobURI}}})
+	if it := create(); it.Code != 200 || it.Data.Chans[0].Name != "" {
+		t.Errorf("a secret room: %+v", it.Data.Chans[0])
+	}
+	slow := make(chan struct{})
+	s.mu.Lock()
+	s.slow = slow
+	s.mu.Unlock()
+	done := make(chan *xccos.Item)
+	go func() { done <- read(72) }()
+	eventually(t, "decided", func() bool { return len(s.ofKind(event.KindHistoryRead)) == 2 })
+	info, _ := s.State().Room(s.id(ops))
+	s.must(&chat.ChangeRoom{ID: s.id(ops), Info: info.Info, Access: []event.Access{{Principal: bobURI}}})
+	s.mu.Lock()
+	s.slow = nil
+	s.mu.Unlock()
+	close(slow)
+	if it := <-done; it.Code != 403 {
+		t.Errorf("a read on its way: %+v", it)
+	}
+	if it := read(71); it.Code != 403 {
+		t.Errorf("a read that is repeated: %+v", it)
+	}
+}

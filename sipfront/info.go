@@ -61,12 +61,16 @@ func (c *client) info(m *flow.Message) {
 	c.conn.After(func() {
 		c.commands(d, env, body)
 		for i := range env.Items {
-			if it := &env.Items[i]; it.Kind == xccos.GrpChat {
-				c.post(p, env, it, body)
+			if env.Items[i].Kind == xccos.GrpChat {
+				c.post(p, env, i, body)
 			}
 		}
 	})
 }
+
+// maxPost is how many bytes the texts of a post may take as they go out, escaped. The rules bound their length, of which
+// escapes can make ten times as much (a line end, to the open client). What goes out is no longer than what may come in.
+const maxPost = flow.MaxMessage - flow.MaxHead
 
 // posting is an INFO with posts on their way: its answer is the first error, or 200 when all are committed.
 type posting struct {
@@ -99,7 +103,8 @@ func (p *posting) done(err error) {
 
 // post submits one message. Whether the sender is in the room is decided with the log's state and not here: a retry of a
 // post that took effect is answered as the first time, joined or not.
-func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]byte) {
+func (c *client) post(p *posting, env *xccos.Envelope, place int, body [32]byte) {
+	it := &env.Items[place]
 	c.front.metrics.commands.WithLabelValues("grpchat").Inc()
 	if it.Err != nil {
 		p.done(chat.Refuse(decodeCode(it.Err), "%s", it.Err.Text))
@@ -111,12 +116,15 @@ func (c *client) post(p *posting, env *xccos.Envelope, it *xccos.Item, body [32]
 		return
 	}
 	room, refusal := commands.RoomOf(c.front.backend.State(), it.Post.ChanURI)
+	if refusal == nil && xccos.PostLen(it.Post) > maxPost {
+		refusal = chat.Refuse(chat.CodeTooLarge, "a message that takes more than %d bytes to send", maxPost)
+	}
 	if refusal != nil {
 		p.done(refusal)
 		return
 	}
 	o := c.front.origin(d)
-	o.ID = commands.ID(d.user, d.endpoint, room, env.EnvID, it.Seq, body)
+	o.ID = commands.ID(d.user, d.endpoint, room, env.EnvID, it.Seq, place, body)
 	c.acquire()
 	c.front.backend.Submit(chat.Request{Origin: o, Command: commands.PostOf(room, it.Post)}, func(_ chat.Outcome, err error) {
 		c.release()
@@ -129,18 +137,20 @@ func (c *client) commands(d *dialog, env *xccos.Envelope, body [32]byte) {
 	for i := range env.Items {
 		if it := &env.Items[i]; it.Kind == xccos.Cmd {
 			c.acquire()
-			c.command(&call{d: d, env: env, it: it, body: body, slot: d.expect()})
+			c.command(&call{d: d, env: env, it: it, place: i, body: body, slot: d.expect()})
 		}
 	}
 }
 
 // call is one command on its way to its reply.
 type call struct {
-	d    *dialog
-	env  *xccos.Envelope
-	it   *xccos.Item
-	body [32]byte // hash of the INFO's body: part of the command's identity
-	slot *reply
+	d   *dialog
+	env *xccos.Envelope
+	it  *xccos.Item
+	// Parts of the command's identity: its place in the envelope, and the hash of the INFO's body.
+	place int
+	body  [32]byte
+	slot  *reply
 }
 
 // reply sends the reply to the command in its turn, with the data that make returns for the state of that moment.
@@ -196,7 +206,7 @@ func (c *client) command(k *call) {
 // call is the command as the desk sees it.
 func (k *call) call() *commands.Call {
 	c := k.d.client
-	return &commands.Call{Origin: c.front.origin(k.d), Item: k.it, Env: k.env.EnvID, Body: k.body,
+	return &commands.Call{Origin: c.front.origin(k.d), Item: k.it, Place: k.place, Env: k.env.EnvID, Body: k.body,
 		After: func(at event.Offset, fn func()) { c.shard.after(at, func(*shard) { fn() }) },
 		Reply: func(at event.Offset, make func(*chat.State) (*xccos.Data, *chat.Refusal)) {
 			k.reply(at, nil, func(s *shard) (*xccos.Data, *chat.Refusal) { return make(s.state) })
@@ -249,48 +259,53 @@ func (c *client) join(k *call) {
 		})
 		return
 	}
-	c.front.ledger.join(k.d, cmd, func(o chat.Outcome, err error) {
+	c.front.ledger.join(k.d, cmd, func(holds map[event.RoomID]*hold, o chat.Outcome, err error) {
 		if err != nil {
 			r := chat.AsRefusal(err)
 			k.reply(0, func(*shard) {
-				for _, room := range cmd.Rooms {
-					c.front.ledger.joined(k.d, room, false, r.Code == chat.CodeUnavailable)
+				for room, h := range holds {
+					c.front.ledger.settle(k.d, room, h, refused, 0, r.Code == chat.CodeUnavailable)
 				}
 			}, func(*shard) (*xccos.Data, *chat.Refusal) { return nil, r })
 			return
 		}
-		refused := map[event.RoomID]bool{}
+		no := map[event.RoomID]bool{}
 		for i := range o.Result.Refused {
-			refused[o.Result.Refused[i].Room] = true
+			no[o.Result.Refused[i].Room] = true
 		}
 		k.reply(o.Offset, func(*shard) {
-			for _, room := range cmd.Rooms {
-				c.front.ledger.joined(k.d, room, !refused[room], false)
+			for room, h := range holds {
+				m := joins
+				if no[room] {
+					m = refused
+				}
+				c.front.ledger.settle(k.d, room, h, m, o.Offset, false)
 			}
-		}, func(s *shard) (*xccos.Data, *chat.Refusal) { return c.enter(s, k.d, cmd, refused, foreign) })
+		}, func(s *shard) (*xccos.Data, *chat.Refusal) { return c.enter(s, k.d, cmd, no, holds, foreign) })
 	})
 }
 
-// enter subscribes the dialog to the rooms it joined and makes the reply, at one position of the log.
-func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, refused map[event.RoomID]bool, foreign []xccos.ChanID) (*xccos.Data, *chat.Refusal) {
-	var in, out []event.RoomID
+// enter subscribes the dialog to the rooms it joined and makes the reply, at one position of the log. That may be far
+// behind the join, when replies before this one took long.
+func (c *client) enter(s *shard, d *dialog, cmd *chat.Join, no map[event.RoomID]bool, holds map[event.RoomID]*hold, foreign []xccos.ChanID) (*xccos.Data, *chat.Refusal) {
+	var in, failed []event.RoomID
 	for _, room := range cmd.Rooms {
-		switch {
-		case refused[room]:
-			out = append(out, room)
-		case s.state.Joined(room, d.user, d.endpoint, c.front.cfg.Node):
+		switch stage := c.front.ledger.stageOf(holds[room]); {
+		case no[room]:
+			failed = append(failed, room)
+		case stage == left: // the client has left again: the join was good
+			in = append(in, room)
+		case stage == inside && s.state.Joined(room, d.user, d.endpoint, c.front.cfg.Node):
 			s.subscribe(d, room)
 			in = append(in, room)
-		case c.front.ledger.holds(d, room):
-			out = append(out, room) // put out again between the commit and now
-		default:
-			in = append(in, room) // the client has already left again: the join was good
+		default: // put out again between the commit and now
+			failed = append(failed, room)
 		}
 	}
-	if !cmd.Batch && len(out) > 0 {
+	if !cmd.Batch && len(failed) > 0 {
 		return nil, chat.Refuse(chat.CodeForbidden, "put out of the room")
 	}
-	return blocks.Join(s.state, d.sipe, in, blocks.Failed(s.state, out, foreign)), nil
+	return blocks.Join(s.state, d.sipe, in, blocks.Failed(s.state, failed, foreign)), nil
 }
 
 // part closes a session.

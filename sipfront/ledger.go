@@ -22,14 +22,9 @@ type ledger struct {
 	live      map[*dialog]struct{}
 	stuck     map[endpointKey]map[event.RoomID]event.PartReason // ends of sessions that are not committed
 	parting   int                                               // Part commands on their way
-	idle      chan struct{}                                     // closed when draining and nothing is left to part
-	draining  bool
-}
-
-// hold is what a dialog has to do with a room.
-type hold struct {
-	pending uint16 // joins on their way
-	joined  bool
+	draining  bool                                              // no more joins
+	drained   bool                                              // and what there was is being parted
+	idle      chan struct{}                                     // closed when drained and nothing is left to part
 }
 
 func newLedger(f *Front) *ledger {
@@ -59,53 +54,52 @@ func (l *ledger) dialogs() []*dialog {
 	return all
 }
 
-// join submits a Join for a dialog that may still be there when it is decided.
-func (l *ledger) join(d *dialog, cmd *chat.Join, done func(chat.Outcome, error)) {
+// join submits a Join for a dialog that may still be there when it is decided. done gets the holds that it is about.
+func (l *ledger) join(d *dialog, cmd *chat.Join, done func(map[event.RoomID]*hold, chat.Outcome, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.live[d]; !ok || l.draining {
-		go done(chat.Outcome{}, chat.Refuse(chat.CodeUnavailable, "the dialog has ended")) // never from within
+		go done(nil, chat.Outcome{}, chat.Refuse(chat.CodeUnavailable, "the dialog has ended")) // never from within
 		return
 	}
 	if d.held == nil {
-		d.held = make(map[event.RoomID]hold, len(cmd.Rooms))
+		d.held = make(map[event.RoomID]*hold, len(cmd.Rooms))
 	}
+	holds := make(map[event.RoomID]*hold, len(cmd.Rooms))
 	for _, r := range cmd.Rooms {
-		h := d.held[r]
-		h.pending++
-		d.held[r] = h
+		if d.held[r] == nil {
+			d.held[r] = new(hold)
+		}
+		holds[r] = d.held[r]
+		holds[r].step(asks, 0)
 	}
-	l.front.backend.Submit(chat.Request{Origin: l.front.origin(d), Command: cmd}, done)
+	l.front.backend.Submit(chat.Request{Origin: l.front.origin(d), Command: cmd}, func(o chat.Outcome, err error) { done(holds, o, err) })
 }
 
-// joined settles one room of a Join. A join whose outcome is not known may have taken effect, so its session is ended.
-func (l *ledger) joined(d *dialog, room event.RoomID, ok, unknown bool) {
+// settle notes what became of one room of a Join, and where in the log. A join whose outcome is not known may have taken
+// effect, so its session is ended.
+func (l *ledger) settle(d *dialog, room event.RoomID, h *hold, m move, at event.Offset, unknown bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h, held := d.held[room]
-	if !held { // it left meanwhile, and what was needed was submitted behind the join
+	if h == nil || d.held[room] != h { // it left meanwhile, and what was needed was submitted behind the join
 		return
 	}
-	h.pending--
-	if h.joined = h.joined || ok; ok {
+	switch h.step(m, at); {
+	case m == joins && h.stage == inside:
 		delete(d.putOut, room)
-	}
-	if h.joined || h.pending > 0 {
-		d.held[room] = h
-		return
-	}
-	delete(d.held, room)
-	if unknown && !l.heldLocked(d.key(), room) {
-		l.stuckLocked(d.key(), room, event.PartClosed)
+	case h.stage == out:
+		delete(d.held, room)
+		if unknown && !l.heldLocked(d.key(), room) {
+			l.stuckLocked(d.key(), room, event.PartClosed)
+		}
 	}
 }
 
-// holds reports whether a dialog has, or is about to have, a session in a room.
-func (l *ledger) holds(d *dialog, room event.RoomID) bool {
+// stageOf returns how far a hold has come.
+func (l *ledger) stageOf(h *hold) stage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := d.held[room]
-	return ok
+	return h.stage
 }
 
 func (l *ledger) heldLocked(k endpointKey, room event.RoomID) bool {
@@ -122,9 +116,11 @@ func (l *ledger) heldLocked(k endpointKey, room event.RoomID) bool {
 func (l *ledger) part(d *dialog, room event.RoomID, done func(chat.Outcome, error)) (held, submitted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, held = d.held[room]; !held {
+	h, held := d.held[room]
+	if !held {
 		return false, false
 	}
+	h.step(leaves, 0)
 	delete(d.held, room)
 	if l.heldLocked(d.key(), room) {
 		return true, false
@@ -144,15 +140,16 @@ func (l *ledger) unparted(d *dialog, room event.RoomID) {
 		}
 		return
 	}
-	h := d.held[room]
-	h.joined = true
-	d.held[room] = h
+	if d.held[room] == nil {
+		d.held[room] = new(hold)
+	}
+	d.held[room].stage = inside
 }
 
-// parted notes that a session has ended in the log. What this front parted itself is forgotten already, and a join that
-// is on its way comes behind this event, so what is left is a session that the pool ended on its own. A client that was put
-// out may not know it: when it leaves the room later, it has left.
-func (l *ledger) parted(k endpointKey, room event.RoomID, reason event.PartReason) {
+// parted notes that a session has ended in the log. What this front parted itself is forgotten already, so what is left
+// is a session that the pool ended on its own, perhaps one whose join this front does not know the outcome of yet. A client
+// that was put out may not know it: when it leaves the room later, it has left.
+func (l *ledger) parted(k endpointKey, room event.RoomID, reason event.PartReason, at event.Offset) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range l.endpoints[k] {
@@ -160,16 +157,14 @@ func (l *ledger) parted(k endpointKey, room event.RoomID, reason event.PartReaso
 		if !ok {
 			continue
 		}
-		if h.joined && (reason == event.PartKicked || reason == event.PartDisabled) && len(d.putOut) < chat.MaxJoinRooms {
+		if h.stage == inside && (reason == event.PartKicked || reason == event.PartDisabled) && len(d.putOut) < chat.MaxJoinRooms {
 			if d.putOut == nil {
 				d.putOut = map[event.RoomID]struct{}{}
 			}
 			d.putOut[room] = struct{}{}
 		}
-		if h.joined = false; h.pending == 0 {
+		if h.step(ends, at); h.stage == out {
 			delete(d.held, room)
-		} else {
-			d.held[room] = h
 		}
 	}
 }
@@ -207,7 +202,8 @@ func (l *ledger) leave(reason event.PartReason, gone ...*dialog) {
 		if devices[k] == nil {
 			devices[k] = map[event.RoomID]struct{}{}
 		}
-		for room := range d.held {
+		for room, h := range d.held {
+			h.step(leaves, 0)
 			devices[k][room] = struct{}{}
 		}
 		d.held, d.putOut = nil, nil
@@ -307,12 +303,13 @@ func (l *ledger) partAll(reason event.PartReason) <-chan struct{} {
 	l.leave(reason, ended...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.drained = true // not before: a retry in between would find nothing on its way
 	l.idleLocked()
 	return l.idle
 }
 
 func (l *ledger) idleLocked() {
-	if !l.draining || l.parting > 0 || len(l.stuck) > 0 {
+	if !l.drained || l.parting > 0 || len(l.stuck) > 0 {
 		return
 	}
 	select {

@@ -325,6 +325,29 @@ func TestManageOnce(t *testing.T) {
 	}
 }
 
+// TestManageBehind: a node that is behind does not make a change to a state of a room that it does not know.
+func TestManageBehind(t *testing.T) {
+	s := serve(t, nil)
+	alice := s.client("alice")
+	old := s.State()
+	r, _ := old.Room(s.id(ops))
+	r.Info.Name = "Bridge"
+	s.must(&chat.ChangeRoom{ID: r.ID, Info: r.Info})
+	r, _ = s.State().Room(r.ID)
+	s.st.Store(old)
+	for _, id := range []string{xccos.CmdChanModify, xccos.CmdChanDisable} {
+		if it := ask(t, alice, id, room(xccos.ChanIB{URI: ops, Description: "x", Disabled: "false", Revision: uint64(r.Revision)})); it.Code != 503 {
+			t.Errorf("%s: %d %s", id, it.Code, it.Text)
+		}
+	}
+	l, _ := old.Room(s.id(lobby))
+	l.Info.Description = "so that the state is a new one again"
+	s.must(&chat.ChangeRoom{ID: l.ID, Info: l.Info})
+	if now, _ := s.State().Room(r.ID); now.Info.Name != "Bridge" {
+		t.Errorf("it is called %s again", now.Info.Name)
+	}
+}
+
 // tokens is a file service that gives tokens.
 type tokens struct{}
 

@@ -2,11 +2,13 @@ package sipfront
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"parley/sipfront/flow"
+	"parley/sipfront/xccos"
 )
 
 // load is the budget of deliveries: one post to 10,000 members costs as much as 10,000 round trips, so requests are the
@@ -73,16 +75,28 @@ func (l *load) now() int32 {
 	return l.level.Load()
 }
 
-// overloaded says whether an INFO must be turned away, without reading its XML: a post is known by its element's name, and
-// leaving a room is always let through, because it makes things better.
+// overloaded says whether an INFO must be turned away, without reading its XML: a post is known by its element's name.
+// Leaving a room is always let through, because it makes things better. That is read, since a name alone can stand in any
+// text; it is short, so it costs little.
 func (c *client) overloaded(m *flow.Message) bool {
 	switch c.front.load.now() {
 	case loadNormal:
 		return false
 	case loadHigh:
-		return !bytes.Contains(m.Body, []byte("grpchat")) && !bytes.Contains(m.Body, []byte("cmd:part"))
+		return !bytes.Contains(m.Body, []byte("grpchat")) && !onlyParts(m.Body)
 	}
-	return !bytes.Contains(m.Body, []byte("cmd:part"))
+	return !onlyParts(m.Body)
+}
+
+const maxPart = 4 << 10 // bytes of an envelope that leaves rooms
+
+// onlyParts reports whether an envelope does nothing but leave rooms.
+func onlyParts(body []byte) bool {
+	if len(body) > maxPart || !bytes.Contains(body, []byte("cmd:part")) {
+		return false
+	}
+	env, err := xccos.Decode(body)
+	return err == nil && !slices.ContainsFunc(env.Items, func(it xccos.Item) bool { return it.Kind != xccos.Cmd || it.ID != xccos.CmdPart })
 }
 
 // bucket is a token bucket for the requests of one flow. It is used on the reader goroutine only.
@@ -103,13 +117,18 @@ func (b *bucket) take(now time.Time) float64 {
 }
 
 // pace holds a flow to its rate: over it requests are answered 503, far over it the flow is not read for a while, so
-// that TCP slows the sender. ACK and BYE are never refused.
+// that TCP slows the sender; over UDP, where nothing does, they are dropped. ACK and BYE are never refused.
 func (c *client) pace(m *flow.Message, method string) bool {
 	left := c.bucket.take(time.Now())
 	if left >= 0 || method == "ACK" || method == "BYE" || method == "CANCEL" {
 		return true
 	}
 	if over := -left - 2*c.bucket.burst; over > 0 {
+		if c.overUDP() {
+			c.bucket.left++ // it costs nothing more, and he is not to be shut out for as long as he was loud
+			c.conn.Drop()
+			return false
+		}
 		// Bounded: the flow's own goroutine sleeps, and a flow that closes meanwhile is noticed right after.
 		time.Sleep(min(time.Duration(over/c.bucket.rate*float64(time.Second)), time.Second))
 	}

@@ -65,6 +65,15 @@ func TestFollowedRooms(t *testing.T) {
 	if m := a.Do(siptest.Request{Method: "SERVICE", Headers: []string{"Content-Type: application/msrtc-setcontainermembers+xml"}, Body: []byte("<x/>")}); m == nil || m.Status() != 200 {
 		t.Errorf("%v", m)
 	}
+	long := "<x>" + strings.Repeat("y", 16<<10-7) + "</x>"
+	for i := range 17 { // 16 of the longest are as much as one user may have
+		if m, want := service(a, publish(20+i, 0, long, "")), 200+i/16*213; m == nil || m.Status() != want {
+			t.Errorf("setting %d: want %d, got %v", i, want, m.Start)
+		}
+	}
+	if m := service(a, publish(20, 1, "", "")); m == nil || m.Status() != 200 {
+		t.Errorf("one made shorter: %v", m)
+	}
 	s.down.Store(true)
 	if m := service(a, publish(9, 0, followed, "")); m == nil || m.Status() != 503 || m.Header("Retry-After") == "" {
 		t.Errorf("%v", m)

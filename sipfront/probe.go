@@ -1,6 +1,7 @@
 package sipfront
 
 import (
+	"slices"
 	"time"
 
 	"parley/sipfront/flow"
@@ -25,13 +26,13 @@ type probe struct {
 // sweepUDP asks the quiet, and removes those that did not answer, were closed or are over a time limit.
 func (f *Front) sweepUDP(now time.Time) {
 	f.udpMu.Lock()
-	all := append([]*flow.Datagrams(nil), f.datagrams...)
+	all := slices.Clone(f.udp)
 	f.udpMu.Unlock()
-	for _, d := range all {
-		for _, conn := range d.Conns() {
+	for _, s := range all {
+		for _, conn := range s.Flows.Conns() {
 			conn.App.(*client).sweepQuiet(now)
 		}
-		d.Sweep(now)
+		s.Flows.Sweep(now)
 	}
 }
 

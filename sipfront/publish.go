@@ -13,8 +13,11 @@ import (
 	"parley/sipfront/presence"
 )
 
-// maxSetting is the longest setting that is kept, in bytes.
-const maxSetting = 16 << 10
+// Limits of the settings that are kept, in bytes. All of a user's go out in one answer.
+const (
+	maxSetting  = 16 << 10  // of one
+	maxSettings = 256 << 10 // of all of a user; requests that are on their way together may go a little beyond
+)
 
 // service answers SERVICE to oneself: category publications, and other requests that need no more than a 200 (client
 // study, section 6).
@@ -55,6 +58,10 @@ func (c *client) service(m *flow.Message) {
 		c.busy(m, cause)
 		return
 	}
+	if grown(st, user, kept) > maxSettings {
+		c.refuse(m, 413, "Too Many Settings", "settings_size")
+		return
+	}
 	p := &publishing{c: c, user: user, left: len(kept), echo: m.AppendEcho(make([]byte, 0, 384), newTag())}
 	o := chat.Origin{By: user, Endpoint: c.endpointOf(m), Node: c.front.cfg.Node, Incarnation: event.Incarnation(c.front.incarnation.Load())}
 	body, call := sha256.Sum256(m.Body), string(m.Get(flow.CallID))
@@ -73,6 +80,29 @@ func (c *client) service(m *flow.Message) {
 			})
 		}
 	})
+}
+
+// grown returns how long a user's settings will be together, 0 if they do not grow.
+func grown(st *chat.State, user event.Principal, all []presence.Publication) (total int) {
+	replaced := map[uint64]bool{}
+	more := 0
+	for i := range all {
+		if p := &all[i]; !replaced[p.Setting.Instance] {
+			replaced[p.Setting.Instance] = true
+			if !p.Remove {
+				more += len(p.Setting.Content)
+			}
+		}
+	}
+	for s := range presence.Rooms(st.Settings(user)) {
+		if total += len(s.Content); replaced[s.Instance] {
+			more -= len(s.Content)
+		}
+	}
+	if more <= 0 {
+		return 0
+	}
+	return total + more
 }
 
 // publicationID identifies one publication of a SERVICE across retries. The request has no envelope id, so its Call-ID

@@ -61,6 +61,11 @@ func TestRefusedPosts(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
 		}
 	}
+	cdata := fmt.Sprintf(`<xccos ver="1" envid="9999" xmlns="urn:parlano:xml:ns:xccos"><grpchat id="grpchat" seqid="1" chanUri="%s" author="%s" ts="2026-01-02T03:04:05Z"><chat>x</chat><rtf>%s</rtf></grpchat></xccos>`,
+		lobby, me, "<![CDATA["+strings.Repeat("&", chat.MaxRTFBytes)+"]]>")
+	if m := bob.InDialog("INFO", nil, []byte(cdata)); m == nil || m.Status() != 413 {
+		t.Errorf("a message that goes out five times as long as it came: %v", m)
+	}
 	bob.Join(ops)
 	s.disable(opsID)
 	if got := post(ops, me, "x"); got != 410 {
@@ -113,6 +118,36 @@ func TestRetry(t *testing.T) {
 	}
 	if n := len(s.ofKind(event.KindPosted)); n != 1 {
 		t.Errorf("%d posts in the log", n)
+	}
+}
+
+// TestItems: the items of an envelope are commands of their own, though their sequence ids are the same and their texts
+// too; and all of them are known again when the envelope is.
+func TestItems(t *testing.T) {
+	s := serve(t, nil)
+	a := s.client("alice", epid("e1"))
+	a.Join(lobby)
+	check(t, a)
+	post := fmt.Sprintf(`<grpchat id="grpchat" chanUri="%s" author="%s" ts="2026-01-02T03:04:05Z"><chat>twice</chat></grpchat>`, lobby, aliceURI)
+	search := `<cmd id="cmd:bcsearch" seqid="1"><data><chanib uri="` + lobby + `"/><bcq><text>twice</text></bcq></data></cmd>`
+	head := `<xccos ver="1" envid="70" xmlns="urn:parlano:xml:ns:xccos">`
+	for range 2 {
+		if m := a.InDialog("INFO", nil, []byte(head+post+post+`</xccos>`)); m == nil || m.Status() != 200 {
+			t.Fatalf("%v", m)
+		}
+		if n := len(s.ofKind(event.KindPosted)); n != 2 {
+			t.Fatalf("%d posts in the log, want 2", n)
+		}
+	}
+	pref := `<cmd id="cmd:setpref" seqid="1"><data><pref label="x" seqid="0"><content>y</content></pref></data></cmd>`
+	for i := range 2 {
+		if m := a.InDialog("INFO", nil, []byte(head+pref+search+`</xccos>`)); m == nil || m.Status() != 200 {
+			t.Fatalf("%v", m)
+		}
+		eventually(t, "searched", func() bool { return len(s.ofKind(event.KindMessageSearched)) == i+1 })
+		if n := len(s.ofKind(event.KindSettingPublished)); n != 1 {
+			t.Errorf("%d settings in the log, want 1", n)
+		}
 	}
 }
 
@@ -303,6 +338,63 @@ func TestKicked(t *testing.T) {
 	eventually(t, "bob leaves the lobby", func() bool { return !s.joined(lobby, "bob") })
 	if n := len(s.ofKind(event.KindParted)); n != before+1 {
 		t.Errorf("%d sessions parted at the end, want 1", n-before)
+	}
+}
+
+// TestKickedBeforeReply: who is put out before his join is answered is told so, and keeps no session that is none.
+func TestKickedBeforeReply(t *testing.T) {
+	s := serve(t, nil)
+	w := s.wire()
+	to := w.open()
+	id := s.id(ops)
+	r, _ := s.State().Room(id)
+	kick := &chat.ChangeRoom{ID: id, Info: r.Info, Access: []event.Access{{Principal: aliceURI}}}
+	back := &chat.ChangeRoom{ID: id, Info: r.Info, Access: []event.Access{{Principal: aliceURI, Role: event.RoleMember}}}
+	expect := func(want string) {
+		t.Helper()
+		for {
+			if it := w.info().Items[0]; it.Kind == xccos.Rpl {
+				if got := fmt.Sprint(it.ID, " ", it.Code); got != want {
+					t.Fatalf("%s, want %s", got, want)
+				}
+				return
+			}
+		}
+	}
+	w.send("%s", inDialog(to, "INFO", 2, joinBody(1, lobby)))
+	expect("rpl:join 200")
+	// The reply waits behind a slow read.
+	slow := make(chan struct{})
+	s.mu.Lock()
+	s.slow = slow
+	s.mu.Unlock()
+	s.bobJoins(lobby)
+	s.say(lobby, "x")
+	w.send("%s", inDialog(to, "INFO", 3, command(2, "cmd:bccontext", `<chanib uri="`+lobby+`"/><bcq><last cnt="25"/></bcq>`))+inDialog(to, "INFO", 4, joinBody(3, ops)))
+	eventually(t, "joined", func() bool { return s.joined(ops, "alice") })
+	s.must(kick)
+	s.mu.Lock()
+	s.slow = nil
+	s.mu.Unlock()
+	close(slow)
+	expect("rpl:bccontext 200")
+	expect("rpl:join 403")
+	// The kick is applied before the front knows of the join.
+	s.must(back)
+	s.gate.Lock()
+	start := s.seen.Load()
+	w.send("%s", inDialog(to, "INFO", 5, joinBody(4, ops)))
+	eventually(t, "asked", func() bool { return s.seen.Load() == start+1 })
+	s.Submit(chat.Request{Origin: admin, Command: kick}, func(chat.Outcome, error) {})
+	s.gate.Unlock()
+	expect("rpl:join 403")
+	s.must(back)
+	w.send("%s", inDialog(to, "INFO", 6, joinBody(5, ops)))
+	expect("rpl:join 200")
+	w.send("%s", inDialog(to, "INFO", 7, command(6, "cmd:part", `<chanib uri="`+ops+`"/>`)))
+	expect("rpl:part 200")
+	if s.joined(ops, "alice") {
+		t.Error("a session is left")
 	}
 }
 

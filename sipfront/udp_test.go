@@ -1,6 +1,7 @@
 package sipfront_test
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"slices"
@@ -75,6 +76,112 @@ func (u *udpPeer) until(want string) string {
 	}
 	u.t.Fatalf("no message with %q", want)
 	return ""
+}
+
+// peers gives a server a listener for UDP, and a way to make peers on it.
+func peers(t *testing.T, policy func(*sipfront.Config)) (s *server, dial func() (u *udpPeer, over func(string) string)) {
+	s = serve(t, func(c *sipfront.Config) {
+		c.Listeners = append(c.Listeners, sipfront.Listener{Network: "udp", Addr: "127.0.0.1:0", AllowUnchallenged: true})
+		policy(c)
+	})
+	return s, func() (*udpPeer, func(string) string) {
+		conn, err := net.Dial("udp", s.addrs[1].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		n := 0
+		return &udpPeer{t, conn}, func(r string) string {
+			n++
+			return change(r, "Via", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bK%d", conn.LocalAddr(), n))
+		}
+	}
+}
+
+// TestProveUDP: an address is no proof of who somebody is. Every request outside a dialog is authenticated.
+func TestProveUDP(t *testing.T) {
+	_, dial := peers(t, func(c *sipfront.Config) { c.Listeners[1].AllowUnchallenged = false })
+	u, over := dial()
+	ask := func(seq int, what string, credentials ...string) *siptest.Message {
+		t.Helper()
+		method, uri, _ := strings.Cut(what, " ")
+		lines := append([]string{"Event: vnd-microsoft-roaming-self", "Expires: 600", "Contact: <sip:127.0.0.1:5060>"}, credentials...)
+		u.send(over(change(request(method, uri, seq, "", lines...), "To", "To: <"+strings.Replace(uri, "sip:contoso", "sip:alice@contoso", 1)+">")))
+		m, err := siptest.ReadMessage(bufio.NewReader(strings.NewReader(u.until(fmt.Sprint(seq, " ", method)))), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for i, what := range []string{"REGISTER sip:contoso.test", "SERVICE " + aliceURI, "SUBSCRIBE " + aliceURI, "INVITE " + poolURI} {
+		method, uri, _ := strings.Cut(what, " ")
+		challenge := ask(2*i+1, what)
+		if challenge.Status() != 401 {
+			t.Errorf("%s without credentials: %s", what, challenge.Start)
+			continue
+		}
+		if m := ask(2*i+2, what, digestOf(challenge, "SHA-256", method, uri, "00000001")); m.Status() != 200 {
+			t.Errorf("%s: %s", what, m.Start)
+		}
+	}
+}
+
+// TestLoudUDP: neither strangers for whom there is no place nor a peer who is far over his rate keep the others from being
+// heard.
+func TestLoudUDP(t *testing.T) {
+	const loud = 600
+	s, dial := peers(t, func(c *sipfront.Config) {
+		c.Limits.Unknown, c.LoopbackFlowRate, c.LoopbackFlowBurst = 1, 0.01, 30
+	})
+	alice, over := dial()
+	alice.send(over(register(1)))
+	alice.until("1 REGISTER")
+	bob, overBob := dial()
+	bob.send(strings.ReplaceAll(overBob(register(1)), "sip:alice@", "sip:bob@"))
+	bob.until("1 REGISTER")
+	first, overFirst := dial() // takes the one place for strangers
+	first.send(overFirst(request("OPTIONS", poolURI, 1, "")))
+	first.until("1 OPTIONS")
+	stranger, overStranger := dial()
+	for i := range loud {
+		stranger.send(overStranger(request("OPTIONS", poolURI, i, "")))
+		bob.send(overBob(request("OPTIONS", poolURI, 10+i, "")))
+		if i%20 == 0 { // and she is answered all the time
+			n := fmt.Sprint(i+2, " OPTIONS")
+			alice.send(over(request("OPTIONS", poolURI, i+2, "")))
+			if m := alice.until(n); !strings.HasPrefix(m, "SIP/2.0") {
+				t.Fatal(m)
+			}
+		}
+	}
+	eventually(t, "nothing is kept of strangers", func() bool { return s.front.UDPPeers() <= 3 })
+}
+
+// TestPipelinedUDP: what a peer sends without waiting is handled in the order in which it came.
+func TestPipelinedUDP(t *testing.T) {
+	s, dial := peers(t, func(*sipfront.Config) {})
+	u, over := dial()
+	u.send(over(request("INVITE", poolURI, 1, "")))
+	_, to, _ := strings.Cut(u.until("1 INVITE"), "\r\nTo: ")
+	to, _, _ = strings.Cut(to, "\r\n")
+	u.send(over(change(request("ACK", poolURI, 1, ""), "To", "To: "+to)))
+	u.send(over(inDialog(to, "INFO", 2, joinBody(1, lobby))))
+	u.until("rpl:join")
+	const posts = 30
+	for i := range posts {
+		u.send(over(inDialog(to, "INFO", 3+i, postBody(2+i, lobby, aliceURI, fmt.Sprint(i)))))
+	}
+	for range posts {
+		if m := u.until(" INFO\r\n"); strings.HasPrefix(m, "SIP/2.0") && !strings.HasPrefix(m, "SIP/2.0 200") {
+			t.Error(m)
+		}
+	}
+	eventually(t, "all are in the log", func() bool { return len(s.messagesOf(lobby)) == posts })
+	for i, m := range s.messagesOf(lobby) {
+		if m.Text != fmt.Sprint(i) {
+			t.Errorf("message %d says %s", i, m.Text)
+		}
+	}
 }
 
 // TestUDP: chat over UDP works while its messages fit a datagram, and repetitions are recognised.

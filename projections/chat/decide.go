@@ -22,7 +22,8 @@ type Decision struct {
 // Decide turns a request into events, or refuses it: an error is a *Refusal. It does not change s. With a refusal
 // the Result may still tell something, such as the present version of a setting.
 //
-// Whether the command took effect before is asked first, then whether it may, then whether it makes sense.
+// Whether the command took effect before is asked first, then whether it may, then whether it makes sense. What shows
+// messages is the exception: whoever has lost the right to see them does not see them again.
 func Decide(s *State, r Request, env Env) (Decision, error) {
 	out, err := decide(s, r, env)
 	if err == nil && len(out.Events) > event.MaxBatchEvents {
@@ -36,9 +37,24 @@ func decide(s *State, r Request, env Env) (Decision, error) {
 	if err := checkOrigin(&r.Origin); err != nil {
 		return Decision{}, err
 	}
-	if again, ok := s.recall(&r); ok {
-		return again, nil
+	again, known := s.recall(&r)
+	if !known {
+		return fresh(s, r, env)
 	}
+	if _, shows := r.Command.(*ReadHistory); shows {
+		now, err := fresh(s, r, env)
+		if err != nil {
+			return now, err
+		}
+		if now.Result.Last == 0 { // the category shows no history any more
+			again.Result.First, again.Result.Last = 0, 0
+		}
+	}
+	return again, nil
+}
+
+// fresh decides a command that did not take effect before.
+func fresh(s *State, r Request, env Env) (Decision, error) {
 	if r.Command == nil {
 		return Decision{}, Refuse(CodeUnsupported, "no command")
 	}

@@ -51,10 +51,11 @@ func resultOf(e *event.Envelope) (a, b uint64) {
 	return 0, 0
 }
 
-// recall returns the decision of a command that took effect before. It is asked before rights are.
+// recall returns the decision of a command that took effect before.
 //
 // A join counts as seen only on the incarnation of the node that it opened sessions on: elsewhere it would be
-// another session, and a client that was told "joined" there could not post.
+// another session, and a client that was told "joined" there could not post. A search never does: it shows what is found
+// now.
 func (s *State) recall(r *Request) (d Decision, ok bool) {
 	if r.ID.IsZero() {
 		return d, false
@@ -71,6 +72,8 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 			return Decision{}, false
 		}
 		d.Result.Refused = s.refusedOf(r, c)
+	case *SearchMessages:
+		return Decision{}, false
 	case *Post:
 		d.Result.Room, d.Result.MessageID = c.Room, a
 	case *ReadHistory:

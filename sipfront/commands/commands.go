@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,7 @@ const readTimeout = 10 * time.Second
 type Call struct {
 	Origin chat.Origin // of a command in the client's name, without an ID
 	Item   *xccos.Item // a command that decoded well
+	Place  int         // of it among the items of its envelope, from 0
 	Env    string      // id of its envelope
 	Body   [32]byte    // hash of the INFO's body: part of the command's identity
 	// After runs fn when everything up to an offset is fanned out; fn does not block.
@@ -109,7 +111,7 @@ func (k *Call) data() *xccos.Data { return k.Item.Data }
 // origin is Origin with the identity of this command, about a room if it is about one.
 func (k *Call) origin(room event.RoomID) chat.Origin {
 	o := k.Origin
-	o.ID = ID(o.By, o.Endpoint, room, k.Env, k.Item.Seq, k.Body)
+	o.ID = ID(o.By, o.Endpoint, room, k.Env, k.Item.Seq, k.Place, k.Body)
 	return o
 }
 
@@ -122,11 +124,17 @@ func (k *Call) give(make func(*chat.State) *xccos.Data) {
 	k.Reply(0, func(st *chat.State) (*xccos.Data, *chat.Refusal) { return make(st), nil })
 }
 
-// ID identifies a client's command across retries, connections and nodes: user, device, room, envelope id, sequence id
-// and body. A client that repeats a command it has no answer to repeats all of them; a client that asks anew counts its
-// envelopes on.
-func ID(user event.Principal, endpoint event.Endpoint, room event.RoomID, env, seq string, body [32]byte) event.CommandID {
-	return Identity(body, string(user), string(endpoint), string(room), env, seq)
+// ID identifies a client's command across retries, connections and nodes: user, device, room, envelope id, sequence id,
+// place in the envelope and body. A client that repeats a command it has no answer to repeats all of them; a client that
+// asks anew counts its envelopes on. The place is there because clients give every item the same sequence id. It is left
+// out of the first item's identity, so that this one is what it was before places counted: no retry is taken for new
+// while the nodes of a pool change their version.
+func ID(user event.Principal, endpoint event.Endpoint, room event.RoomID, env, seq string, place int, body [32]byte) event.CommandID {
+	parts := []string{string(user), string(endpoint), string(room), env, seq}
+	if place > 0 {
+		parts = append(parts, strconv.Itoa(place))
+	}
+	return Identity(body, parts...)
 }
 
 // Identity hashes the parts of a command's identity, each with its length, so that no two lists of parts look alike.

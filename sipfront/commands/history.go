@@ -61,7 +61,9 @@ func timesOf(r *xccos.DateRange) (from, to event.Time, refusal *chat.Refusal) {
 		}
 		return t
 	}
-	return read(r.From), read(r.To), refusal
+	from = read(r.From)
+	to = read(r.To)
+	return from, to, refusal // not before both are read
 }
 
 // byDate reads what was posted in a span of time. The span of ids that it means is found in the history first; what is
@@ -133,6 +135,14 @@ func (d *Desk) pages(k *Call, pages []blocks.Page) {
 	}
 }
 
+// readable refuses to show messages to whoever lost the right to read them after the rules had let him.
+func readable(st *chat.State, room event.RoomID, user event.Principal) *chat.Refusal {
+	if !st.Rights(room, user).ReadHistory {
+		return chat.Refuse(chat.CodeForbidden, "no right to read in room %s", room)
+	}
+	return nil
+}
+
 // load reads what was decided to be shown.
 func (d *Desk) load(k *Call, at event.Offset, pages []blocks.Page, results []chat.Result) {
 	d.read(func(ctx context.Context) {
@@ -148,6 +158,11 @@ func (d *Desk) load(k *Call, at event.Offset, pages []blocks.Page, results []cha
 			}
 		}
 		k.Reply(at, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
+			for i := range pages {
+				if refusal := readable(st, pages[i].Read.Room, k.user()); refusal != nil {
+					return nil, refusal
+				}
+			}
 			rooms := make([]xccos.ChanIB, len(pages))
 			var next uint64
 			for i, budget := 0, blocks.Budget(); i < len(pages); i++ {

@@ -53,8 +53,9 @@ type foundIn struct {
 }
 
 // searchMessages looks for messages by words and authors. What was looked for and how much was shown is an event, and the
-// reply waits for it: nobody reads by searching what no auditor hears of. Rights are asked twice: here, so that nothing is
-// read in vain, and by the rules, which refuse the search when they are gone.
+// reply waits for it: nobody reads by searching what no auditor hears of. So a search has no identity: one that is repeated
+// shows what is found then, and is a search of its own. Rights are asked twice: here, so that nothing is read in vain, and
+// by the rules, which refuse the search when they are gone.
 func (d *Desk) searchMessages(k *Call) {
 	s := searching{q: k.data().Context}
 	var refusal *chat.Refusal
@@ -82,13 +83,20 @@ func (d *Desk) searchMessages(k *Call) {
 			s.found = append(s.found, f)
 			shown += len(f.messages)
 		}
-		d.Pool.Submit(chat.Request{Origin: k.origin(""), Command: &chat.SearchMessages{Rooms: s.rooms, Query: s.query,
+		d.Pool.Submit(chat.Request{Origin: k.Origin, Command: &chat.SearchMessages{Rooms: s.rooms, Query: s.query,
 			Limit: uint64(s.limit), Found: uint64(shown)}}, func(o chat.Outcome, err error) {
 			if err != nil {
 				k.fail(chat.AsRefusal(err))
 				return
 			}
-			k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) { return s.data(st), nil })
+			k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
+				for _, room := range s.rooms {
+					if refusal := readable(st, room, k.user()); refusal != nil {
+						return nil, refusal
+					}
+				}
+				return s.data(st), nil
+			})
 		})
 	})
 }

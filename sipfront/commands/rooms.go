@@ -19,8 +19,9 @@ func (d *Desk) change(k *Call, room event.RoomID, cmd chat.Command) {
 			return
 		}
 		k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
-			r, ok := st.Room(o.Result.Room)
-			if !ok { // removed again meanwhile: the change was good
+			// Removed again meanwhile, or not to be known of any more: the change was good.
+			r, refusal := seen(st, o.Result.Room, k.user())
+			if refusal != nil {
 				return &xccos.Data{Chans: []xccos.ChanIB{{URI: chat.RoomURI(st.Domain(), o.Result.Room)}}}, nil
 			}
 			return blocks.RoomFor(st, &r, k.user()), nil
@@ -83,32 +84,44 @@ func (d *Desk) modify(k *Call) {
 		info.Disabled = strings.EqualFold(c.Disabled, "true")
 	}
 	access, refusal := roles(st, c.Roles, r.ID)
+	revision, behind := revisionOf(c, &r)
+	if refusal == nil {
+		refusal = behind
+	}
 	if refusal != nil {
 		k.fail(refusal)
 		return
 	}
-	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: info, Access: access, Revision: revisionOf(c, &r)})
+	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: info, Access: access, Revision: revision})
 }
 
 // revisionOf is which state of a room a change is made to: the one that the client says, or the one that it was worked out
-// from.
-func revisionOf(c *xccos.ChanIB, r *chat.Room) event.Offset {
-	if c.Revision != 0 {
-		return event.Offset(c.Revision)
+// from. A node that has not heard of the client's yet does not know what else is in it, and would undo that.
+func revisionOf(c *xccos.ChanIB, r *chat.Room) (event.Offset, *chat.Refusal) {
+	switch said := event.Offset(c.Revision); {
+	case said == 0:
+		return r.Revision, nil
+	case said > r.Revision:
+		return 0, chat.Refuse(chat.CodeUnavailable, "this node knows the room as of %d, not %d: try again", r.Revision, said)
+	default:
+		return said, nil
 	}
-	return r.Revision
 }
 
 // disable disables a room, or enables it again.
 func (d *Desk) disable(k *Call) {
 	_, r, refusal := d.manageable(k)
+	c := &k.data().Chans[0]
+	revision, behind := revisionOf(c, &r)
+	if refusal == nil {
+		refusal = behind
+	}
 	if refusal != nil {
 		k.fail(refusal)
 		return
 	}
-	c := &k.data().Chans[0]
 	r.Info.Disabled = !strings.EqualFold(c.Disabled, "false")
-	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: r.Info, Revision: revisionOf(c, &r)})
+	d.change(k, r.ID, &chat.ChangeRoom{ID: r.ID, Info: r.Info, Revision: revision})
 }
 
 // remove asks the rules to remove a room, which they do for administrators only (R4), never for a client.

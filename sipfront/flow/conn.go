@@ -57,20 +57,21 @@ type Conn struct {
 	// reader goroutine only
 	answers []byte
 	after   []func()
+	dropped bool // the message at hand gets no answer; datagrams only
 
 	mu       sync.Mutex
 	state    state
 	reason   string
 	queue    []entry // from head on
 	head     int
-	queued   int    // bytes of the queue, rendered
+	queued   [kinds]backlog
 	rest     []byte // of a write that the kernel took only a part of
 	writing  bool   // a writer goroutine is at work
 	tryBuf   []byte
 	tryN     int
 	tryErr   error
 	tryFn    func(fd uintptr) bool
-	datagram func([]byte) // sends one message as a datagram; nil on streams
+	datagram func(*Conn, []byte) // sends messages as datagrams; nil on streams
 }
 
 // Remote returns the address of the peer.
@@ -149,7 +150,7 @@ func (c *Conn) flushAnswers() {
 				c.writing = true
 				go c.write()
 			}
-		} else if c.pushLocked(entry{pay: &Payload{tail: append([]byte(nil), b...)}, at: c.age()}, replyFactor) {
+		} else if c.pushLocked(entry{pay: &Payload{tail: append([]byte(nil), b...)}, at: c.age(), kind: asked}) {
 			c.flushLocked()
 		}
 	}
@@ -176,7 +177,7 @@ func (c *Conn) closeLocked(reason string) {
 		c.reason = reason
 	}
 	c.state = closed
-	c.queue, c.head, c.queued, c.rest = nil, 0, 0, nil
+	c.queue, c.head, c.queued, c.rest = nil, 0, [kinds]backlog{}, nil
 	if c.tcp != nil {
 		c.tcp.Close() //nolint:errcheck // beneath TLS on purpose: a close notify could block on a peer that does not read
 	}
@@ -273,6 +274,7 @@ func (c *Conn) handle(h Handler, f *framer, m *Message, b []byte) int {
 		case gotPing:
 			c.Answer([]byte("\r\n"))
 		case gotMsg:
+			c.halfSince.Store(0) // the one behind it has begun now at the earliest
 			h.Message(c, m)
 			if m.Err != nil && m.Err.Fatal {
 				c.runAfter()

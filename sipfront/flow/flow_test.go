@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,7 +180,7 @@ func TestDatagrams(t *testing.T) {
 	var got []string
 	addr := func(port int) net.Addr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
 	receive := func(port int, raw string) bool {
-		return d.Receive(addr(1), addr(port), nil, []byte(raw), func(b []byte) { line, _, _ := strings.Cut(string(b), "\r\n"); got = append(got, line) })
+		return d.Receive(addr(1), addr(port), nil, []byte(raw), func(_ *Conn, b []byte) { line, _, _ := strings.Cut(string(b), "\r\n"); got = append(got, line) })
 	}
 	receive(10, options)
 	receive(10, strings.Replace(options, "Content-Length: 0\r\n", "Content-Type: a/b\r\n", 1)+"body")
@@ -204,10 +205,52 @@ func TestDatagrams(t *testing.T) {
 	}
 	d.Conns()[0].Close("gone")
 	d.Sweep(time.Now())
+	d.Wait()
 	d.Sweep(time.Now().Add(2 * time.Minute))
+	d.Wait()
 	if n := len(d.Conns()); n != 0 || d.account.all != 0 || d.account.unknown != 0 || e.reasons() != "refused too_many_unknown,gone,idle,idle" {
 		t.Errorf("%d flows, %q", n, e.reasons())
 	}
+}
+
+// TestSweepWaitsForNobody: a flow whose message is still at work holds up neither the sweep nor who comes after.
+func TestSweepWaitsForNobody(t *testing.T) {
+	e := &holder{at: make(chan struct{}), release: make(chan struct{})}
+	d := NewDatagrams(Limits{}, e)
+	receive := func(port int) bool {
+		return d.Receive(&net.UDPAddr{}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, nil, []byte(options), func(*Conn, []byte) {})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { receive(1) })
+	<-e.at
+	d.Conns()[0].Close("gone")
+	if receive(2) {
+		t.Error("a message that was let drop has an answer to come")
+	}
+	d.Sweep(time.Now())
+	if n := len(d.Conns()); n != 1 || e.reasons() != "" {
+		t.Errorf("%d flows, closed %q", n, e.reasons())
+	}
+	close(e.release)
+	wg.Wait()
+	if d.Wait(); e.reasons() != "gone" {
+		t.Errorf("closed %q", e.reasons())
+	}
+}
+
+// holder holds the first message and lets the others drop.
+type holder struct {
+	echoer
+	held        atomic.Bool
+	at, release chan struct{}
+}
+
+func (h *holder) Message(c *Conn, _ *Message) {
+	if h.held.CompareAndSwap(false, true) {
+		close(h.at)
+		<-h.release
+	}
+	c.Drop()
 }
 
 // TestSweep closes for real.
@@ -369,10 +412,40 @@ func TestOverflow(t *testing.T) {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.queue != nil || c.rest != nil || c.queued != 0 {
-				t.Errorf("%d entries, %d bytes are kept", len(c.queue), c.queued)
+			if c.queue != nil || c.rest != nil || c.queued != [kinds]backlog{} {
+				t.Errorf("%d entries, %v are kept", len(c.queue), c.queued)
 			}
 		})
+	}
+}
+
+// TestBudgets: one message never closes a healthy connection, however long it is, and neither do replies that wait while
+// somebody else says something.
+func TestBudgets(t *testing.T) {
+	client, c, e := pair(t)
+	c.mu.Lock()
+	c.raw = nil // as on TLS: a goroutine of its own writes, when it gets to run
+	c.mu.Unlock()
+	dest := NewDest(" sip:a@b SIP/2.0\r\nVia: b", "\r\nCSeq: ")
+	pay := func(size int) *Payload { return NewPayload("text/plain", bytes.Repeat([]byte("x"), size)) }
+	long := 2 * budgets[posted].bytes
+	if !c.Post(dest, pay(long)) {
+		t.Fatalf("one message of %d bytes closed the connection: %q", long, e.reasons())
+	}
+	client.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.ReadFull(client, make([]byte, long)); err != nil {
+		t.Fatal(err)
+	}
+	client.(*net.TCPConn).SetReadBuffer(4096) // from here on he reads nothing
+	c.tcp.(*net.TCPConn).SetWriteBuffer(4096)
+	behind := func() backlog { c.mu.Lock(); defer c.mu.Unlock(); return c.queued[asked] }
+	for behind().bytes <= budgets[posted].bytes {
+		if !c.Reply(dest, pay(64<<10)) {
+			t.Fatalf("closed: %q", e.reasons())
+		}
+	}
+	if !c.Post(dest, pay(100)) {
+		t.Errorf("a message behind %+v of replies closed the connection: %q", behind(), e.reasons())
 	}
 }
 
@@ -489,6 +562,30 @@ func TestTimeLimits(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestBusyIsNotHalf: on a connection where each read ends in the middle of a message, and brings the rest of one before it,
+// none is half for long.
+func TestBusyIsNotHalf(t *testing.T) {
+	client, conn, _ := pairWith(t, Limits{})
+	got := make([]byte, 1000)
+	part := func(s string) int64 {
+		t.Helper()
+		was := conn.lastRead.Load()
+		if _, err := client.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "read", func() bool { return conn.lastRead.Load() != was })
+		eventually(t, "noticed", func() bool { h := conn.halfSince.Load(); return h != 0 && h == conn.lastRead.Load() })
+		return conn.halfSince.Load()
+	}
+	first := part(options[:50])
+	if second := part(options[50:] + options[:50]); second <= first {
+		t.Errorf("half since %d, after a whole message since %d", first, second)
+	}
+	if n, err := client.Read(got); n == 0 {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"strconv"
 	"sync"
 	"time"
@@ -9,14 +10,34 @@ import (
 // Bounds of what is queued for one connection. A client that does not read is closed, never waited for: it comes
 // back and reads the history (SIP measurements, section 6). Chat messages are never dropped silently.
 const (
-	maxQueued      = 256       // entries
-	maxQueuedBytes = 256 << 10 // bytes, rendered
-	replyFactor    = 4         // replies may use so many times the bounds: the client asked for them, a few at a time
-	maxQueuedAge   = 15 * time.Second
-	writeChunk     = 16 << 10 // bytes rendered for one write, and for one TLS record
-	flushEntries   = 64       // queued entries at which a fan-out flushes in the middle of a run
-	maxUnanswered  = 4096     // requests of one dialog without an answer
+	maxQueuedAge  = 15 * time.Second
+	writeChunk    = 16 << 10 // bytes rendered for one write, and for one TLS record
+	flushEntries  = 64       // queued entries at which a fan-out flushes in the middle of a run
+	maxUnanswered = 4096     // requests of one dialog without an answer
 )
+
+// kind is what a message is sent for. Each has a budget of its own, so that one does not use up the other's.
+type kind uint8
+
+const (
+	posted kind = iota // what others said or did
+	asked              // what the client asked for, a few at a time: answers and replies; and signs of life
+	kinds
+)
+
+// budgets bound what is queued of each kind: entries, and bytes as they will be rendered.
+var budgets = [kinds]backlog{posted: {256, 256 << 10}, asked: {1024, 1 << 20}}
+
+// backlog is how much of a kind is queued.
+type backlog struct{ entries, bytes int }
+
+// full says that a peer is too far behind to get one message more of a kind. That message itself does not count, however
+// long it is: it says nothing about the peer.
+func (b *backlog) full(k kind) bool {
+	return b.entries >= budgets[k].entries || b.bytes > budgets[k].bytes
+}
+
+func (b *backlog) add(entries, bytes int) { b.entries, b.bytes = b.entries+entries, b.bytes+bytes }
 
 // Reasons for which this package closes a connection. The application adds its own.
 const (
@@ -35,7 +56,15 @@ const (
 
 // Payload is what many dialogs get alike: the end of a request, from Content-Type to the last byte of the body. It
 // is rendered once and shared; nobody writes to it.
-type Payload struct{ tail []byte }
+type Payload struct {
+	method string // "": INFO
+	tail   []byte
+}
+
+// NewRequest renders the end of a request without a body. headers are whole lines.
+func NewRequest(method, headers string) *Payload {
+	return &Payload{method: method, tail: AppendBody([]byte(headers), "", nil)}
+}
 
 // NewPayload renders the shared part of a request.
 func NewPayload(contentType string, body []byte) *Payload {
@@ -79,6 +108,7 @@ type entry struct {
 	pay  *Payload
 	seq  uint32
 	at   uint32 // seconds of the connection's age
+	kind kind
 }
 
 func (e *entry) size() int {
@@ -92,24 +122,19 @@ func (e *entry) render(b []byte) []byte {
 	if e.dest == nil {
 		return append(b, e.pay.tail...)
 	}
-	method := "INFO"
-	if e.pay == optionsBody {
-		method = "OPTIONS"
-	}
-	return append(e.dest.appendHead(b, method, e.seq), e.pay.tail...)
+	return append(e.dest.appendHead(b, cmp.Or(e.pay.method, "INFO"), e.seq), e.pay.tail...)
 }
 
-// optionsBody is the end of every OPTIONS, and tells it from an INFO.
-var optionsBody = &Payload{tail: AppendBody(nil, "", nil)}
+var optionsEnd = NewRequest("OPTIONS", "")
 
 // Post queues an INFO of dest without sending it yet: after a fan-out, Flush sends all that is queued in one write.
 // It never blocks. False says that the dialog or the connection is closed.
-func (c *Conn) Post(dest *Dest, pay *Payload) bool { return c.post(dest, pay, 1) }
+func (c *Conn) Post(dest *Dest, pay *Payload) bool { return c.post(dest, pay, posted) }
 
 // Reply is Post for a message that the client asked for.
-func (c *Conn) Reply(dest *Dest, pay *Payload) bool { return c.post(dest, pay, replyFactor) }
+func (c *Conn) Reply(dest *Dest, pay *Payload) bool { return c.post(dest, pay, asked) }
 
-func (c *Conn) post(dest *Dest, pay *Payload, factor int) bool {
+func (c *Conn) post(dest *Dest, pay *Payload, k kind) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != open || dest.closed {
@@ -122,13 +147,16 @@ func (c *Conn) post(dest *Dest, pay *Payload, factor int) bool {
 	}
 	dest.seq++
 	dest.waiting = append(dest.waiting, unanswered{dest.seq, age})
-	return c.pushLocked(entry{dest: dest, pay: pay, seq: dest.seq, at: age}, factor)
+	return c.pushLocked(entry{dest: dest, pay: pay, seq: dest.seq, at: age, kind: k})
 }
 
 // Probe asks the peer of dest for a sign of life: an OPTIONS inside the dialog (RFC 3261 section 11), which changes
 // nothing and which everybody must answer.
-func (c *Conn) Probe(dest *Dest) bool {
-	if !c.post(dest, optionsBody, replyFactor) {
+func (c *Conn) Probe(dest *Dest) bool { return c.Ask(dest, optionsEnd) }
+
+// Ask sends a request of dest that stands for itself, such as one that keeps a session alive.
+func (c *Conn) Ask(dest *Dest, pay *Payload) bool {
+	if !c.post(dest, pay, asked) {
 		return false
 	}
 	c.Flush()
@@ -139,23 +167,22 @@ func (c *Conn) Probe(dest *Dest) bool {
 func (c *Conn) Send(b []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != open || !c.pushLocked(entry{pay: &Payload{tail: b}, at: c.age()}, replyFactor) {
+	if c.state != open || !c.pushLocked(entry{pay: &Payload{tail: b}, at: c.age(), kind: asked}) {
 		return false
 	}
 	c.flushLocked()
 	return c.state == open
 }
 
-func (c *Conn) pushLocked(e entry, factor int) bool {
-	c.queue = append(c.queue, e)
-	c.queued += e.size()
-	n := len(c.queue) - c.head
-	if n >= flushEntries || c.queued >= writeChunk {
-		c.flushLocked()
-	}
-	if len(c.queue)-c.head > factor*maxQueued || c.queued > factor*maxQueuedBytes {
+func (c *Conn) pushLocked(e entry) bool {
+	if c.queued[e.kind].full(e.kind) {
 		c.closeLocked(ClosedOverflow)
 		return false
+	}
+	c.queue = append(c.queue, e)
+	c.queued[e.kind].add(1, e.size())
+	if len(c.queue)-c.head >= flushEntries || c.queued[posted].bytes+c.queued[asked].bytes >= writeChunk {
+		c.flushLocked()
 	}
 	return c.state == open
 }
@@ -219,12 +246,12 @@ func (c *Conn) renderLocked(b []byte) []byte {
 			break
 		}
 		b = e.render(b)
-		c.queued -= e.size()
+		c.queued[e.kind].add(-1, -e.size())
 		*e = entry{}
 		c.head++
 	}
 	if c.head == len(c.queue) {
-		c.head, c.queued = 0, 0
+		c.head, c.queued = 0, [kinds]backlog{}
 		if cap(c.queue) > flushEntries {
 			c.queue = nil // an idle connection holds no memory for its busiest moment
 		} else {
@@ -313,9 +340,9 @@ func (c *Conn) CloseDest(dest *Dest) (bye []byte) {
 func (c *Conn) flushDatagrams() {
 	for c.head < len(c.queue) {
 		e := &c.queue[c.head]
-		c.datagram(e.render(make([]byte, 0, e.size())))
+		c.datagram(c, e.render(make([]byte, 0, e.size())))
 		*e = entry{}
 		c.head++
 	}
-	c.queue, c.head, c.queued = c.queue[:0], 0, 0
+	c.queue, c.head, c.queued = c.queue[:0], 0, [kinds]backlog{}
 }

@@ -1,55 +1,50 @@
-// Package udp serves SIP over UDP with sipgo's user agent: its transaction layer repeats what is lost and recognises
-// repetitions. Above it the same application works as on streams. A request that is too long for a datagram (1,300 bytes,
-// except on this host) is not sent: the flow is closed and the client has to come over TCP or TLS, which is what chat is
-// for.
+// Package udp serves SIP over UDP: the little of RFC 3261 section 17 that a server needs where messages get lost, come
+// twice and overtake each other. Above it the same application works as on streams. sipgo's transactions are not used:
+// they hand each request to a goroutine of its own, so that order is lost, hold one for as long as nobody answers, and
+// remember every address that ever sent something.
+//
+// A request that is too long for a datagram (1,300 bytes, except on this host) is not sent: the flow is closed and the
+// client has to come over TCP or TLS, which is what chat is for.
 package udp
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"strconv"
+	"net/netip"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/emiago/sipgo"
-	"github.com/emiago/sipgo/sip"
 
 	"parley/sipfront/flow"
 )
 
+// The timers of RFC 3261 section 17.
 const (
-	maxSources = 65536 // addresses that sipgo remembers before the user agent is made anew
-	maxBusy    = 512   // datagrams at work; more are dropped, and repeated by their senders
-	maxWaiting = 256   // requests that wait for one peer; as many as package flow holds for a connection
+	timerT1 = 500 * time.Millisecond
+	timerT2 = 4 * time.Second
+	timerJ  = 64 * timerT1 // for so long a request may be repeated
+)
+
+// Bounds of what one peer can make us hold, and all together.
+const (
+	maxWorkers    = 4096 // peers whose messages are at work; datagrams of others are dropped, and repeated by their senders
+	maxPending    = 64   // requests of one peer that wait for those before them
+	maxRemembered = 32   // of one peer's newest requests, for their repetitions; the application knows the older ones again
+	maxWaiting    = 256  // requests that wait for one peer; as many as package flow holds for a connection
 )
 
 // Server is one UDP listener.
 type Server struct {
-	conn     net.PacketConn
-	app      any
-	flows    *flow.Datagrams
-	parser   *sip.Parser
-	patience time.Duration
-	log      *slog.Logger
-	refused  func(reason string)
-	client   *sipgo.Client
-	busy     atomic.Int64
+	Config
+	workers sync.WaitGroup
 
+	// mu is taken with the lock of a flow held, so it is never held while something is asked of a flow.
 	mu      sync.Mutex
-	waiting map[string]*exchange          // requests without a final answer, by Call-ID and CSeq
-	unacked map[string]context.CancelFunc // ends the repetition of a 200 to INVITE, by Call-ID and number
-	outbox  map[string][]*sip.Request     // of the peers that a request is under way to: those behind it
-}
-
-// exchange is a request on its way to its answer.
-type exchange struct {
-	tx       sip.ServerTransaction
-	answered chan struct{} // closed when the answer was sent
+	stopped bool
+	peers   map[netip.AddrPort]*peer // with whom something is under way, or was within timer J
+	working int
 }
 
 // Config says what a Server works with.
@@ -57,177 +52,371 @@ type Config struct {
 	Conn     net.PacketConn
 	App      any // what the App of each flow starts as
 	Flows    *flow.Datagrams
-	Patience time.Duration // for the answer to a request of ours
-	Logger   *slog.Logger
+	Patience time.Duration       // for the answer to a request of ours
 	Refused  func(reason string) // counts what is dropped
 }
 
-// New makes a server.
-func New(c Config) *Server {
-	return &Server{conn: c.Conn, app: c.App, flows: c.Flows, parser: sip.NewParser(), patience: c.Patience, log: c.Logger, refused: c.Refused,
-		waiting: map[string]*exchange{}, unacked: map[string]context.CancelFunc{}, outbox: map[string][]*sip.Request{}}
+// peer is all that is known of an address here. It is guarded by the server's lock.
+type peer struct {
+	server  *Server
+	key     netip.AddrPort
+	remote  net.Addr
+	in      []item // to be handled one after the other, in the order in which they came
+	working bool
+	past    []*exchange // requests that came, oldest first
+	forget  *time.Timer // runs while there are any
+	out     []*outgoing // requests of ours: the first is under way
 }
 
-// Serve serves until the socket is closed.
+// item is a message to be handled. exchange is nil for answers and ACKs.
+type item struct {
+	raw      []byte
+	exchange *exchange
+}
+
+// exchange is a request of the peer, and its answer when it has one.
+type exchange struct {
+	key    string
+	invite string // what an ACK has in common with its INVITE; "" for others
+	came   time.Time
+	answer []byte
+	again  *time.Timer // repeats a 200 to an INVITE
+	ended  bool        // until that is not needed any more
+}
+
+// outgoing is a request of ours. Two that are under way together can arrive in either order, and the peer would have to
+// refuse the earlier one (RFC 3261 section 12.2.2): so each waits for the answer to the one before it.
+type outgoing struct {
+	conn   *flow.Conn
+	answer string // what its answer is known by
+	raw    []byte
+	sent   time.Time
+	pause  time.Duration
+	again  *time.Timer
+}
+
+// New makes a server.
+func New(c Config) *Server { return &Server{Config: c, peers: map[netip.AddrPort]*peer{}} }
+
+// Serve serves until the socket is closed, and returns when the last message is handled.
 func (s *Server) Serve() error {
+	defer s.workers.Wait()
+	defer s.stop()
+	var m flow.Message
+	b := make([]byte, 64<<10)
 	for {
-		again, err := s.serve()
-		if err != nil || !again {
-			return err
+		n, from, err := s.Conn.ReadFrom(b)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return fmt.Errorf("serve UDP: %w", err)
+		}
+		s.Flows.Heard(from)
+		a, ok := from.(*net.UDPAddr)
+		if ok && len(bytes.Trim(b[:n], "\r\n\x00")) > 0 { // else a keep-alive
+			raw := bytes.Clone(b[:n])
+			m.ScanDatagram(raw)
+			s.take(a, &m, raw)
 		}
 	}
 }
 
-// serve runs one user agent. sipgo remembers every address that it ever heard, which whoever forges addresses could make
-// it do without end; so after many of them the agent is made anew on the same socket.
-func (s *Server) serve() (again bool, err error) {
-	quiet := slog.New(slog.DiscardHandler) // it logs whole messages, credentials included, when they do not parse
-	pc := &packetConn{PacketConn: s.conn, heard: s.flows.Heard, seen: map[string]struct{}{}}
-	ua, err := sipgo.NewUA(sipgo.WithUserAgent("parley"),
-		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet)),
-		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet),
-			sip.WithTransportLayerReadFilter(func(_ sip.TransportReadProps, data []byte) ([]byte, error) {
-				if s.busy.Load() >= maxBusy {
-					s.refused("udp_busy")
-					return nil, nil
-				}
-				return data, nil
-			})))
-	if err != nil {
-		return false, fmt.Errorf("start the UDP user agent: %w", err)
-	}
-	defer ua.Close() //nolint:errcheck // the socket is ours
-	srv, err := sipgo.NewServer(ua, sipgo.WithServerLogger(quiet))
-	if err != nil {
-		return false, fmt.Errorf("start the UDP server: %w", err)
-	}
-	if s.client, err = sipgo.NewClient(ua, sipgo.WithClientLogger(quiet)); err != nil {
-		return false, fmt.Errorf("start the UDP client: %w", err)
-	}
-	srv.OnNoRoute(s.request)
-	if err := srv.ServeUDP(pc); err != nil && !errors.Is(err, net.ErrClosed) {
-		return false, fmt.Errorf("serve UDP: %w", err)
-	}
-	return pc.full(), nil
-}
-
-// packetConn ends a user agent's reading when it has heard too many addresses, and keeps it from closing the socket.
-// It tells the flows about every datagram, because sipgo keeps to itself what is a keep-alive or a repetition.
-type packetConn struct {
-	net.PacketConn
-	heard func(net.Addr)
-	mu    sync.Mutex
-	seen  map[string]struct{}
-}
-
-func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	if c.full() {
-		return 0, nil, net.ErrClosed
-	}
-	n, from, err := c.PacketConn.ReadFrom(b)
-	if err == nil {
-		c.heard(from)
-		c.mu.Lock()
-		c.seen[from.String()] = struct{}{}
-		c.mu.Unlock()
-	}
-	return n, from, err
-}
-
-func (c *packetConn) full() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.seen) >= maxSources
-}
-
-func (c *packetConn) Close() error { return nil }
-
-// request takes a request from sipgo, on a goroutine of its own. It returns when the request is answered: sipgo ends a
-// transaction without an answer when this function returns, and would then take a repetition for a new request.
-func (s *Server) request(req *sip.Request, tx sip.ServerTransaction) {
-	s.busy.Add(1)
-	defer s.busy.Add(-1)
-	remote, err := net.ResolveUDPAddr("udp", req.Source())
-	if err != nil {
-		return // it came from there, so this does not happen
-	}
-	receive := func() {
-		s.flows.Receive(s.conn.LocalAddr(), remote, s.app, []byte(req.String()), func(raw []byte) { s.send(remote, raw) })
-	}
-	if tx == nil || req.Method == sip.ACK {
-		s.acked(req)
-		receive()
-		return
-	}
-	key, x := transactionKey(req), &exchange{tx, make(chan struct{})}
-	s.mu.Lock()
-	s.waiting[key] = x
-	s.mu.Unlock()
-	defer s.forget(key, x)
-	receive()
-	late := time.NewTimer(64 * sip.T1) // the peer has given up by then
-	defer late.Stop()
-	select {
-	case <-x.answered:
-	case <-tx.Done():
-	case <-late.C:
-	}
-}
-
-func transactionKey(m sip.Message) string {
-	id, seq := m.CallID(), m.CSeq()
-	if id == nil || seq == nil {
-		return ""
-	}
-	return id.Value() + " " + seq.Value()
-}
-
-func (s *Server) forget(key string, x *exchange) {
+// Peers returns of how many addresses something is remembered.
+func (s *Server) Peers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waiting[key] == x {
-		delete(s.waiting, key)
+	return len(s.peers)
+}
+
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for _, p := range s.peers {
+		if p.forget != nil {
+			p.forget.Stop()
+		}
+		for _, x := range p.past {
+			x.settle()
+		}
+		p.dropOut()
 	}
 }
 
-// send sends one message of ours; it is called under the flow's lock and does not wait.
-func (s *Server) send(remote net.Addr, raw []byte) {
-	if !bytes.HasPrefix(raw, []byte("SIP/2.0 ")) && len(raw) > maxRequest(remote) {
-		go s.close(remote, tooLarge) // now, not when its turn comes; the flow's lock is held here
-		return
+// take takes a message from the network. It keeps raw, which m views.
+func (s *Server) take(remote *net.UDPAddr, m *flow.Message, raw []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := remote.AddrPort()
+	p := s.peers[at]
+	if p == nil {
+		p = &peer{server: s, key: at, remote: remote}
 	}
-	msg, err := s.parser.ParseSIP(raw)
-	if err != nil {
-		s.log.Error("own message does not parse", slog.String("error", err.Error()))
-		return
-	}
-	msg.SetTransport("UDP")
-	msg.SetDestination(remote.String())
-	switch m := msg.(type) {
-	case *sip.Response:
-		key := transactionKey(m)
-		s.mu.Lock()
-		x := s.waiting[key]
-		delete(s.waiting, key)
-		s.mu.Unlock()
-		if x != nil {
-			go s.respond(x, m)
+	it := item{raw: raw}
+	switch {
+	case !m.Request():
+		if len(p.out) == 0 || p.out[0].answer != answerKey(m) {
+			return // it has been answered before
 		}
-	case *sip.Request:
-		if m.Method == benotify {
-			go func() {
-				if err := s.client.WriteRequest(m, asIs); err != nil {
-					s.refused("udp_benotify")
-				}
-			}()
+		if m.Status < 200 {
 			return
 		}
-		s.enqueue(remote, m)
+		p.out[0].again.Stop()
+		p.out = p.out[1:]
+		p.sendNext()
+	case m.Is("ACK"):
+		for _, x := range p.past {
+			if x.invite != "" && x.invite == ackKey(m) {
+				x.settle()
+			}
+		}
+	case m.Err == nil:
+		x := &exchange{key: requestKey(m), came: time.Now()}
+		for _, old := range p.past {
+			if old.key == x.key { // he gets his answer once more; without one, the request is at work
+				s.write(p.remote, old.answer)
+				return
+			}
+		}
+		if m.Is("INVITE") {
+			x.invite = ackKey(m)
+		}
+		it.exchange = x
+	}
+	if m.Request() && (len(p.in) >= maxPending || !p.working && s.working >= maxWorkers) {
+		s.Refused("udp_busy")
+		return
+	}
+	s.peers[at] = p
+	if it.exchange != nil {
+		p.remember(it.exchange)
+	}
+	p.in = append(p.in, it)
+	if !p.working {
+		p.working = true
+		s.working++
+		s.workers.Go(p.work)
 	}
 }
 
+// work hands a peer's messages up. It may be held there, and with it this peer's messages, but nobody else's.
+func (p *peer) work() {
+	s := p.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(p.in) > 0 {
+		it := p.in[0]
+		p.in[0] = item{}
+		p.in = p.in[1:]
+		s.mu.Unlock()
+		taken := s.Flows.Receive(s.Conn.LocalAddr(), p.remote, s.App, it.raw, s.send)
+		s.mu.Lock()
+		if !taken && it.exchange != nil { // there is no answer to wait for: it may be said again
+			p.past = slices.DeleteFunc(p.past, func(x *exchange) bool { return x == it.exchange })
+		}
+	}
+	p.in, p.working = nil, false
+	s.working--
+	p.leave()
+}
+
+// leave forgets a peer with whom nothing is under way.
+func (p *peer) leave() {
+	if p.working || len(p.past)+len(p.out) > 0 {
+		return
+	}
+	if p.forget != nil {
+		p.forget.Stop()
+	}
+	if p.server.peers[p.key] == p {
+		delete(p.server.peers, p.key)
+	}
+}
+
+// remember keeps a request, to know it again.
+func (p *peer) remember(x *exchange) {
+	if p.past = append(p.past, x); len(p.past) > maxRemembered {
+		p.past[0].settle()
+		p.past = append(p.past[:0], p.past[1:]...)
+	}
+	if p.forget == nil {
+		p.forget = time.AfterFunc(timerJ, p.forgetOld)
+	}
+}
+
+func (p *peer) forgetOld() {
+	p.server.mu.Lock()
+	defer p.server.mu.Unlock()
+	p.past = slices.DeleteFunc(p.past, func(x *exchange) bool { return time.Since(x.came) >= timerJ })
+	if p.forget = nil; len(p.past) > 0 && !p.server.stopped {
+		p.forget = time.AfterFunc(timerJ-time.Since(p.past[0].came), p.forgetOld)
+	}
+	p.leave()
+}
+
+// settle ends the repetition of an answer.
+func (x *exchange) settle() {
+	if x.ended = true; x.again != nil {
+		x.again.Stop()
+	}
+}
+
+// send sends messages of ours on a flow. It is called under the flow's lock and does not wait.
+func (s *Server) send(c *flow.Conn, raw []byte) {
+	var m flow.Message
+	for len(raw) > 0 { // answers may come together
+		one := raw[:m.ScanFirst(raw)]
+		if len(one) == 0 {
+			s.Refused("udp_own")
+			return
+		}
+		raw = raw[len(one):]
+		if m.Request() && len(one) > maxRequest(c.Remote()) {
+			go c.Close(tooLarge) // now, not when its turn comes; the flow's lock is held here
+			return
+		}
+		s.sendOne(c, &m, one)
+	}
+}
+
+func (s *Server) sendOne(c *flow.Conn, m *flow.Message, raw []byte) {
+	a, ok := c.Remote().(*net.UDPAddr)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := a.AddrPort()
+	p := s.peers[at]
+	switch {
+	case s.stopped:
+	case m.Is(benotify):
+		s.write(a, raw)
+	case m.Request():
+		if p == nil {
+			p = &peer{server: s, key: at, remote: a}
+			s.peers[at] = p
+		}
+		if len(p.out) > 0 && p.out[0].conn != c { // of a flow that has ended
+			p.dropOut()
+		}
+		if len(p.out) >= maxWaiting {
+			go c.Close(flow.ClosedOverflow) // as above
+			return
+		}
+		if p.out = append(p.out, &outgoing{conn: c, answer: answerKey(m), raw: raw}); len(p.out) == 1 {
+			p.sendNext()
+		}
+	default:
+		s.write(a, raw)
+		if p != nil {
+			p.answered(requestKey(m), m.Status, raw)
+		}
+	}
+}
+
+// answered keeps an answer for those who did not get it. A 200 to an INVITE is repeated until its ACK comes (RFC 3261
+// section 13.3.1.4); where none ever comes the peer is found to be gone when he is asked for a sign of life. Other answers
+// to INVITEs are repeated as those to other requests are, when the request is: to send them again by ourselves would be a
+// gift to whoever forges addresses.
+func (p *peer) answered(key string, status int, raw []byte) {
+	for _, x := range p.past {
+		if x.key != key || x.answer != nil {
+			continue
+		}
+		x.answer = raw
+		if x.invite == "" || x.ended || status >= 300 {
+			return
+		}
+		pause := timerT1
+		x.again = time.AfterFunc(pause, func() {
+			p.server.mu.Lock()
+			defer p.server.mu.Unlock()
+			if x.ended || p.server.stopped || time.Since(x.came) >= timerJ {
+				return
+			}
+			p.server.write(p.remote, raw)
+			pause = min(2*pause, timerT2)
+			x.again.Reset(pause)
+		})
+		return
+	}
+}
+
+// sendNext sends the first of the requests that wait.
+func (p *peer) sendNext() {
+	if len(p.out) == 0 {
+		p.leave()
+		return
+	}
+	o := p.out[0]
+	o.sent, o.pause = time.Now(), timerT1
+	p.server.write(p.remote, o.raw)
+	o.again = time.AfterFunc(o.pause, func() { p.sendAgain(o) })
+}
+
+// sendAgain repeats a request that is not answered (RFC 3261 section 17.1.2.2), until the patience is over: then the peer
+// is gone.
+func (p *peer) sendAgain(o *outgoing) {
+	s := p.server
+	open := o.conn.Open()
+	s.mu.Lock()
+	gone := false
+	switch {
+	case s.stopped || len(p.out) == 0 || p.out[0] != o: // answered this moment
+	case !open:
+		p.dropOut()
+		p.leave()
+	case time.Since(o.sent) >= s.Patience:
+		gone = true
+		p.dropOut()
+		p.leave()
+	default:
+		s.write(p.remote, o.raw)
+		o.pause = min(2*o.pause, timerT2)
+		o.again.Reset(o.pause)
+	}
+	s.mu.Unlock()
+	if gone {
+		o.conn.Close(flow.ClosedUnanswered)
+	}
+}
+
+// dropOut gives up the requests that wait.
+func (p *peer) dropOut() {
+	if len(p.out) > 0 {
+		p.out[0].again.Stop()
+	}
+	p.out = nil
+}
+
+func (s *Server) write(to net.Addr, raw []byte) {
+	if len(raw) == 0 {
+		return
+	}
+	if _, err := s.Conn.WriteTo(raw, to); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.Refused("udp_write")
+	}
+}
+
+// requestKey tells a request from others of its peer, and its answer from other answers: the answer copies all of it.
+// Clients need not make their branches unique (client study, section 3), so more than the branch counts.
+func requestKey(m *flow.Message) string {
+	return string(m.Get(flow.Via)) + "\n" + string(m.Get(flow.CallID)) + "\n" + string(m.Get(flow.CSeq))
+}
+
+// answerKey tells the answer to a request of ours from other answers.
+func answerKey(m *flow.Message) string {
+	return string(m.Get(flow.CallID)) + "\n" + string(m.Get(flow.CSeq))
+}
+
+// ackKey is what an ACK has in common with its INVITE.
+func ackKey(m *flow.Message) string { return fmt.Sprint(string(m.Get(flow.CallID)), "\n", m.Seq) }
+
 // maxRequest is how long a request to a peer may be: 1,300 bytes where the path's MTU is not known, else 200 bytes less
-// than that (RFC 3261 section 18.1.1). It is known on this host.
+// than that (RFC 3261 section 18.1.1). It is known on this host. There is no limit for answers but that of the packet:
+// they cannot go another way.
 func maxRequest(remote net.Addr) int {
 	if a, ok := remote.(*net.UDPAddr); ok && a.IP.IsLoopback() {
 		return maxDatagram - 200
@@ -235,151 +424,12 @@ func maxRequest(remote net.Addr) int {
 	return 1300
 }
 
-// maxDatagram is what an IPv4 packet has room for behind the headers of IP and UDP.
-const maxDatagram = 65507
+const (
+	// maxDatagram is what an IPv4 packet has room for behind the headers of IP and UDP.
+	maxDatagram = 65507
 
-// sipgo measures all messages by one limit, for the whole process. There is none for answers but that of the packet:
-// they cannot go another way.
-func init() { sip.UDPMTUSize = maxDatagram + 200 }
+	tooLarge = "too_large_for_udp"
 
-// benotify is a NOTIFY that nobody answers ([MS-SIP] section 3.5): it is sent once.
-const benotify sip.RequestMethod = "BENOTIFY"
-
-// asIs keeps sipgo from adding headers of its own.
-func asIs(*sipgo.Client, *sip.Request) error { return nil }
-
-// respond sends a final answer.
-func (s *Server) respond(x *exchange, m *sip.Response) {
-	if seq := m.CSeq(); seq != nil && seq.MethodName == sip.INVITE && m.IsSuccess() {
-		s.accept(x, m)
-		return
-	}
-	defer close(x.answered)
-	if err := x.tx.Respond(m); err != nil {
-		s.refused("udp_answer")
-	}
-}
-
-// accept sends the 200 to an INVITE until its ACK comes: the transaction answers no repetition of the INVITE any more
-// (RFC 3261 section 13.3.1.4, RFC 6026 section 7.1). Where no ACK ever comes the peer is found to be gone when he is
-// asked for a sign of life.
-func (s *Server) accept(x *exchange, m *sip.Response) {
-	ctx, acked := context.WithTimeout(context.Background(), 64*sip.T1)
-	defer acked()
-	key := dialogKey(m)
-	s.mu.Lock()
-	s.unacked[key] = acked
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.unacked, key)
-		s.mu.Unlock()
-	}()
-	err := x.tx.Respond(m)
-	close(x.answered)
-	for pause := sip.T1; err == nil; pause = min(2*pause, sip.T2) {
-		select {
-		case <-time.After(pause):
-			err = x.tx.Respond(m)
-		case <-ctx.Done():
-			return
-		case <-x.tx.Done():
-			return
-		}
-	}
-	s.refused("udp_answer")
-}
-
-func (s *Server) acked(req *sip.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if end := s.unacked[dialogKey(req)]; end != nil {
-		end()
-	}
-}
-
-// dialogKey is the Call-ID and the number of CSeq: what an ACK has in common with its INVITE.
-func dialogKey(m sip.Message) string {
-	id, seq := m.CallID(), m.CSeq()
-	if id == nil || seq == nil {
-		return ""
-	}
-	return id.Value() + " " + strconv.FormatUint(uint64(seq.SeqNo), 10)
-}
-
-// enqueue lets the requests for a peer go out one after the other, each when the one before it is answered: two that are
-// under way together can arrive in either order, and the peer would have to refuse the earlier one (RFC 3261
-// section 12.2.2).
-func (s *Server) enqueue(remote net.Addr, m *sip.Request) {
-	key := remote.String()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	behind, busy := s.outbox[key]
-	if !busy {
-		s.outbox[key] = nil
-		go s.deliver(remote, m)
-		return
-	}
-	if len(behind) >= maxWaiting {
-		go s.close(remote, flow.ClosedOverflow) // the flow's lock is held here
-		return
-	}
-	s.outbox[key] = append(behind, m)
-}
-
-// deliver sends what waits for a peer until nothing is left, or he does not answer.
-func (s *Server) deliver(remote net.Addr, m *sip.Request) {
-	key := remote.String()
-	for m != nil {
-		if reason := s.transact(remote, m); reason != "" {
-			s.close(remote, reason)
-			s.mu.Lock()
-			delete(s.outbox, key)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Lock()
-		behind := s.outbox[key]
-		if m = nil; len(behind) > 0 {
-			m, s.outbox[key] = behind[0], behind[1:]
-		} else {
-			delete(s.outbox, key)
-		}
-		s.mu.Unlock()
-	}
-}
-
-// transact sends a request and brings its answer back to the flow; sipgo repeats it until there is one. It returns why
-// the flow must be closed, "" if it need not.
-func (s *Server) transact(remote net.Addr, req *sip.Request) (broken string) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
-	defer cancel()
-	tx, err := s.client.TransactionRequest(ctx, req, asIs)
-	if err != nil {
-		return flow.ClosedUnanswered
-	}
-	defer tx.Terminate()
-	for {
-		select {
-		case res := <-tx.Responses():
-			if res.StatusCode >= 200 {
-				s.flows.Receive(s.conn.LocalAddr(), remote, s.app, []byte(res.String()), func(raw []byte) { s.send(remote, raw) })
-				return ""
-			}
-		case <-tx.Done():
-			return flow.ClosedUnanswered
-		case <-ctx.Done():
-			return flow.ClosedUnanswered
-		}
-	}
-}
-
-const tooLarge = "too_large_for_udp"
-
-func (s *Server) close(remote net.Addr, reason string) {
-	for _, c := range s.flows.Conns() {
-		if c.Remote().String() == remote.String() {
-			c.Close(reason)
-		}
-	}
-}
+	// benotify is a NOTIFY that nobody answers ([MS-SIP] section 3.5): it is sent once.
+	benotify = "BENOTIFY"
+)

@@ -44,6 +44,9 @@ func AppendPost(dst []byte, envID uint64, p *Post) []byte {
 	return AppendServer(dst, envID, Item{Kind: GrpChat, ID: IDGrpChat, Post: p})
 }
 
+// PostLen returns how many bytes the texts of a post take at most in a fan-out.
+func PostLen(p *Post) int { return xmlcode.EscapedLen(p.Text) + xmlcode.EscapedLen(p.RTF) }
+
 // answer makes the reply to a command, under the name by which the command came.
 func answer(env *Envelope, to *Item, code int, text string, d *Data) Item {
 	return Item{Kind: Rpl, ID: replyID(to.name()), Ref: Ref{Seq: to.Seq, EnvID: env.EnvID}, Code: code, Text: text, Data: d}

@@ -104,7 +104,7 @@ var table = []row{
 	{pkg: "sipfront/xccos/content", pure: true, may: []string{"log/event"}},
 	{pkg: "sipfront/xccos", pure: true, may: []string{"sipfront/xccos/xmltree", "sipfront/xccos/xmlcode", "projections/chat", "log/event"}},
 	{pkg: "sipfront/flow", libs: []string{sipgo}, never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
-	{pkg: "sipfront/udp", may: []string{"sipfront/flow"}, libs: []string{sipgo},
+	{pkg: "sipfront/udp", may: []string{"sipfront/flow"},
 		never: []ban{{"projections", "a flow carries messages and does not know what they say"}, noRaft, noWeb}},
 	{pkg: "sipfront/digest", may: []string{"log/event"}, never: []ban{{"sipfront/flow", "whether a password is right does not depend on how it came"}, noRaft, noWeb}},
 	{pkg: "sipfront/presence", pure: true, may: []string{"projections/chat", "log/event"}},

@@ -93,6 +93,7 @@ type Node struct {
 	https, ops   net.Listener
 	web          []*http.Server
 	differing    atomic.Pointer[[]event.NodeID] // nodes that were not like this one; nil: none are compared
+	leaderMu     sync.Mutex                     // held from asking who leads to noting it
 	noLeaderFrom atomic.Int64                   // unix nanoseconds since when this node knows no leader; 0: it knows one
 
 	run    context.Context // ends when the node stops

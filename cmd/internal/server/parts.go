@@ -90,6 +90,8 @@ func (n *Node) leaderChanged() {
 	default:
 		return // Open calls again
 	}
+	n.leaderMu.Lock() // what is read last is also noted last: Raft calls while open does
+	defer n.leaderMu.Unlock()
 	if _, _, ok := n.raft.Leader(); ok {
 		n.noLeaderFrom.Store(0)
 	} else {

@@ -12,7 +12,7 @@ import (
 const (
 	MaxChatHistory  = 500    // messages, as the product
 	MinMessageSize  = 128    // bytes
-	MaxMessageSize  = 64_000 // bytes: with its RTF form and escapes it fits into one SIP message
+	MaxMessageSize  = 64_000 // bytes: with its RTF form it fits into one SIP message, unless it needs many escapes: then the front refuses it
 	MaxStorySize    = 64_000 // bytes
 	MaxSearchLimit  = 10_000
 	MaxURL          = 2048 // bytes

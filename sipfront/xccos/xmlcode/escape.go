@@ -58,3 +58,23 @@ func appendEscaped(dst []byte, s string, kind Escaping) []byte {
 	}
 	return append(dst, s[at:]...)
 }
+
+// EscapedLen returns how many bytes a text of UTF-8 takes at most when it is escaped, whichever way.
+func EscapedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b == '\n':
+			n += len("&#13;&#10;") - 1
+		case b == '"':
+			n += len("&quot;") - 1
+		case b == '&' || b == '\r':
+			n += len("&amp;") - 1
+		case b == '<' || b == '>' || b == '\t':
+			n += len("&lt;") - 1
+		case b < ' ':
+			n += len("\uFFFD") - 1
+		}
+	}
+	return n
+}

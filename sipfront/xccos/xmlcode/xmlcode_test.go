@@ -134,3 +134,17 @@ func TestNames(t *testing.T) {
 		t.Errorf("last %+v", last)
 	}
 }
+
+func TestEscapedLen(t *testing.T) {
+	for r := range rune(0x3000) {
+		s := string(r)
+		for kind := inAttribute; kind <= InChatRef; kind++ {
+			if got := len(appendEscaped(nil, s, kind)); got > EscapedLen(s) {
+				t.Errorf("%q takes %d bytes, not %d", s, got, EscapedLen(s))
+			}
+		}
+	}
+	if got := EscapedLen("plain\uFFFE"); got != len("plain\uFFFE") {
+		t.Errorf("%d", got)
+	}
+}
