@@ -78,7 +78,7 @@ func (n *Node) adapter(info *event.FeedInfo, fs compliance.FS, dir string) (comp
 		return nil, fmt.Errorf("there is no adapter %q", info.Adapter)
 	}
 	o := compliance.NewOptions(info.Options)
-	a, err := k.New(compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program}, o)
+	a, err := k.New(compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program, MailServer: n.mailServer}, o)
 	if err == nil {
 		err = o.Err()
 	}
@@ -96,6 +96,16 @@ func (n *Node) program(name string) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("no program %q in the configuration of node %s (programs)", name, n.id)
+}
+
+// mailServer returns a mail server of the configuration.
+func (n *Node) mailServer(name string) (compliance.MailServer, error) {
+	for _, m := range n.cfg.MailServers {
+		if m.Name == name {
+			return compliance.MailServer{Address: m.Address, NoTLS: m.NoTLS, CAFile: m.CAFile, User: m.User, PasswordFile: m.PasswordFile}, nil
+		}
+	}
+	return compliance.MailServer{}, fmt.Errorf("no mail server %q in the configuration of node %s (mail_servers)", name, n.id)
 }
 
 // leastEvery is the shortest interval between two cuts; as events come is another matter. A demo pool may be faster: people
