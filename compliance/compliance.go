@@ -61,7 +61,23 @@ type Cut struct {
 	First, Last event.Offset
 	dir         *cursor
 	filter      *Filter
+	form        form
 }
+
+// form is which bytes adapters make of a cut. A version that changes them adds one: what was delivered before stays as it
+// is, and a replay finds by the receipt which form it was.
+type form int
+
+const (
+	formNow   form = iota
+	formFirst      // imported messages were no acts: only the adapters that write every kind had them
+)
+
+// forms are all, the newest first.
+var forms = []form{formNow, formFirst}
+
+// Imported reports whether imported messages are acts in the conversations of rooms.
+func (c Cut) Imported() bool { return c.form != formFirst }
 
 // cursor is where a run is: the state before the event that was yielded last.
 type cursor struct {

@@ -67,7 +67,7 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 			if err := fold(ctx, src, state, r.First-1); err != nil {
 				return err
 			}
-			again, next, err := replayCut(ctx, src, state, &fd.CutInfo, r, mk)
+			again, next, err := replayForms(ctx, src, state, &fd.CutInfo, r, mk)
 			if err != nil {
 				return fmt.Errorf("replay events %d to %d of feed %s: %w", r.First, r.Last, feed, err)
 			}
@@ -79,8 +79,23 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 	}
 }
 
+// replayForms writes a cut again in the form that its receipt is for.
+func replayForms(ctx context.Context, src Source, state *chat.State, info *event.FeedInfo, r *event.FeedReceipt,
+	mk func(FS, *event.FeedInfo) (Adapter, error)) (out Replayed, next *chat.State, err error) {
+	var first error
+	for _, f := range forms {
+		if out, next, err = replayCut(ctx, src, state, info, r, f, mk); !errors.Is(err, ErrReplay) {
+			return out, next, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return out, nil, first
+}
+
 func replayCut(ctx context.Context, src Source, state *chat.State, info *event.FeedInfo, r *event.FeedReceipt,
-	mk func(FS, *event.FeedInfo) (Adapter, error)) (Replayed, *chat.State, error) {
+	form form, mk func(FS, *event.FeedInfo) (Adapter, error)) (Replayed, *chat.State, error) {
 	m := NewMemory()
 	a, err := mk(m, info)
 	if err != nil {
@@ -90,6 +105,7 @@ func replayCut(ctx context.Context, src Source, state *chat.State, info *event.F
 	if err != nil {
 		return Replayed{}, nil, err
 	}
+	cut.form = form
 	got, err := a.Deliver(ctx, cut, run)
 	if err != nil {
 		return Replayed{}, nil, err

@@ -12,6 +12,8 @@
 //     Completed.
 //   - History that was read, searches and removals are messages, with Content in square brackets: the vocabulary has no word
 //     for them, and leaving them out would be worse.
+//   - A message that was imported is one of its author at the time of the import, because a Conversation has its messages
+//     between its start and its end; the Content begins with when he posted it, in square brackets.
 //   - An erased text is "[erased]". Characters that XML 1.0 cannot carry are U+FFFD.
 package actiance
 
@@ -169,6 +171,9 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 			}
 			if x.Erased {
 				text = "[erased]"
+			}
+			if x.Imported() {
+				text = fmt.Sprintf("[imported, posted at %s] %s", x.PostedAt, text)
 			}
 			w.act("Message", p, x.At, [2]string{"Content", text})
 			for _, l := range x.Links {
