@@ -84,6 +84,7 @@ type Feed struct {
 	every   time.Duration
 	most    int // events in a cut
 	made    made
+	gone    *gone // nil: not asked for yet
 
 	mu     sync.Mutex
 	status Status
@@ -472,7 +473,11 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 	if err := f.src.WaitFor(ctx, last); err != nil {
 		return fmt.Errorf("wait for event %d: %w", last, err)
 	}
-	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src, FilterOf(&fd.CutInfo))
+	src, err := lawful(ctx, f.src, &fd, first, &f.gone)
+	if err != nil {
+		return fmt.Errorf("find what was removed before the feed was set: %w", err)
+	}
+	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, src, FilterOf(&fd.CutInfo))
 	if err != nil {
 		return err
 	}
@@ -522,7 +527,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // standby forgets what only an owner needs.
 func (f *Feed) standby() {
-	f.base, f.pending, f.lastCut = nil, pending{}, time.Time{}
+	f.base, f.pending, f.lastCut, f.gone = nil, pending{}, time.Time{}, nil
 	f.cfg.Metrics.offset.DeleteLabelValues(f.cfg.Name)
 	f.cfg.Metrics.lag.DeleteLabelValues(f.cfg.Name)
 	f.cfg.Metrics.oldest.DeleteLabelValues(f.cfg.Name)

@@ -126,6 +126,7 @@ func (f *Feeds) List() []Status {
 // counts, and so does one that has not begun: what it has not got must not be erased.
 func (f *Feeds) Slowest(head event.Offset) event.Offset {
 	s := f.pool.State()
+	head = min(head, s.Offset()) // a feed may have been set behind it
 	for _, c := range f.cfg.Static {
 		fd, _ := s.Feed(c.Name)
 		head = min(head, fd.Receipt)

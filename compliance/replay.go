@@ -32,6 +32,7 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 	// The receipts come after what they receipt: the log is read once for them, and the state follows cut by cut.
 	at := chat.NewState() // what the feed was configured as when a cut was made
 	state := chat.NewState()
+	var known *gone
 	if base != nil {
 		b, err := base(ctx, max(from, 1)-1)
 		if err != nil {
@@ -67,7 +68,11 @@ func Replay(ctx context.Context, src Source, feed string, from, to event.Offset,
 			if err := fold(ctx, src, state, r.First-1); err != nil {
 				return err
 			}
-			again, next, err := replayForms(ctx, src, state, &fd.CutInfo, r, mk)
+			asDelivered, err := lawful(ctx, src, &fd, r.First, &known)
+			if err != nil {
+				return err
+			}
+			again, next, err := replayForms(ctx, asDelivered, state, &fd.CutInfo, r, mk)
 			if err != nil {
 				return fmt.Errorf("replay events %d to %d of feed %s: %w", r.First, r.Last, feed, err)
 			}

@@ -18,7 +18,7 @@ import (
 const Name = "state"
 
 // version of the rows and of what Fold makes of events. Raise it when either changes.
-const version = 1
+const version = 2
 
 // Rooms is the projection and the source of snapshots.
 type Rooms struct {
