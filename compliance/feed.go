@@ -43,7 +43,7 @@ type Pool interface {
 const (
 	DefaultEvery     = 15 * time.Minute // the product's RunInterval
 	DefaultMaxEvents = 10000
-	maxCutBytes      = 64 << 20 // of text in one cut, because an adapter may keep it in memory
+	maxCutBytes      = 64 << 20 // of events with their bodies in one cut, because an adapter may keep it in memory
 	defaultBackoff   = time.Second
 	eventDriven      = time.Second // between two cuts of a feed that delivers as events come
 	lookAgain        = time.Second // at ownership and at the log, at the latest
@@ -393,9 +393,9 @@ func (f *Feed) look(ctx context.Context) error {
 			if p.events++; p.events == 1 {
 				p.oldest = e.At
 			}
-			if v, ok := e.Event.(*event.Posted); ok {
-				p.bytes += len(v.Text) + len(v.RTF)
-			}
+			// The error is that of a kind which this version does not know: the adapter says so.
+			n, _ := (&event.Draft{Meta: e.Meta, Event: e.Event}).Size()
+			p.bytes += n
 			if f.full() {
 				break
 			}
