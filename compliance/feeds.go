@@ -22,6 +22,7 @@ type Feeds struct {
 	mu      sync.Mutex
 	running map[string]*Feed
 	stop    map[string]context.CancelFunc
+	done    map[string]chan struct{} // of those that were started: closed when one has let go of its target
 }
 
 // FeedsConfig describes the feeds of a node.
@@ -37,7 +38,8 @@ func NewFeeds(cfg FeedsConfig, pool Pool, src Source, logger *slog.Logger) *Feed
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	f := &Feeds{cfg: cfg, pool: pool, src: src, logger: logger, running: map[string]*Feed{}, stop: map[string]context.CancelFunc{}}
+	f := &Feeds{cfg: cfg, pool: pool, src: src, logger: logger, running: map[string]*Feed{}, stop: map[string]context.CancelFunc{},
+		done: map[string]chan struct{}{}}
 	for _, c := range cfg.Static {
 		f.running[c.Name] = f.feed(c)
 	}
@@ -88,7 +90,7 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		delete(gone, fd.Name)
-		if f.running[fd.Name] != nil {
+		if f.running[fd.Name] != nil || !f.ended(fd.Name) {
 			continue
 		}
 		feed := f.feed(FeedConfig{Name: fd.Name})
@@ -97,13 +99,33 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		one, stop := context.WithCancel(ctx)
-		f.running[fd.Name], f.stop[fd.Name] = feed, stop
-		wg.Go(func() { _ = feed.Run(one) }) // its configuration is right: it returns nil
+		done := make(chan struct{})
+		f.running[fd.Name], f.stop[fd.Name], f.done[fd.Name] = feed, stop, done
+		wg.Go(func() {
+			defer close(done)
+			_ = feed.Run(one) // its configuration is right: it returns nil
+		})
 	}
 	for name, stop := range gone {
 		stop() // what it is delivering ends without a receipt, and would go on should the feed be set again
 		delete(f.stop, name)
 		delete(f.running, name)
+	}
+}
+
+// ended reports whether no feed of that name runs any more: one that was removed may sit in a write that hangs, and both
+// would write under the same temporary name.
+func (f *Feeds) ended(name string) bool {
+	done := f.done[name]
+	if done == nil {
+		return true
+	}
+	select {
+	case <-done:
+		delete(f.done, name)
+		return true
+	default:
+		return false
 	}
 }
 
