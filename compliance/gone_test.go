@@ -1,6 +1,9 @@
 package compliance_test
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +14,25 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 )
+
+// erasedAt is a log that has erased the text of one event.
+type erasedAt struct {
+	compliance.Source
+	at event.Offset
+}
+
+func (l erasedAt) Read(from event.Offset, most int) ([]event.Envelope, error) {
+	run, err := l.Source.Read(from, most)
+	run = slices.Clone(run)
+	for i := range run {
+		if run[i].Offset == l.at {
+			p := *run[i].Event.(*event.Posted)
+			p.Text = ""
+			run[i].Event, run[i].Erased = &p, true
+		}
+	}
+	return run, err
+}
 
 // TestRemovedBeforeTheFeed: what was removed before a feed was set is delivered without its text, also by a node that has not
 // erased it yet: one that has cannot do otherwise. What is removed later waits for the feed, and comes with its text. A
@@ -51,6 +73,12 @@ func TestRemovedBeforeTheFeed(t *testing.T) {
 			}
 		}
 		wrong("set", map[string]bool{`"text":"cleared"`: false, `"text":"removed before"`: false, `"text":"removed after"`: true})
+
+		// Once a text that was delivered is erased, its cut cannot be written again, and the error says which it is.
+		err := compliance.Replay(t.Context(), erasedAt{w, stays}, "j", 1, feedOf(w, "j").Receipt, nil, replayJSONL, func(compliance.Replayed) error { return nil })
+		if !errors.Is(err, compliance.ErrReplay) || !strings.Contains(err.Error(), fmt.Sprintf("the text of event %d was erased", stays)) {
+			t.Errorf("erased since: %v", err)
+		}
 
 		w.Must(trusted(&chat.RemoveFeed{Feed: "j"}))
 		time.Sleep(time.Minute)

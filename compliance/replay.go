@@ -17,9 +17,12 @@ type Replayed struct {
 	Files       map[string][]byte
 }
 
-// ErrReplay says that what a range gives today is not what its receipt says: the log, the adapter or the configuration is
-// another one.
+// ErrReplay says that what a range gives today is not what its receipt says: a text was lawfully erased since, which the
+// error then names, or the log, the adapter or the configuration is another one.
 var ErrReplay = errors.New("the range does not give what its receipt says")
+
+// ErrNoReplay says that a feed's adapter cannot write a cut again.
+var ErrNoReplay = errors.New("what it wrote is not ours to write again")
 
 // Replay writes again what a feed has delivered of the events from..to: every cut that touches them, whole, one after the
 // other, in memory. each gets them in order. make returns the adapter for a cut's configuration that writes to fs. What a
@@ -111,12 +114,26 @@ func replayCut(ctx context.Context, src Source, state *chat.State, info *event.F
 		return Replayed{}, nil, err
 	}
 	cut.form = form
-	got, err := a.Deliver(ctx, cut, run)
+	since := event.Offset(0) // first text that is erased and was not when the cut was delivered
+	got, err := a.Deliver(ctx, cut, func(yield func(event.Envelope, error) bool) {
+		for e, err := range run {
+			if w, _ := src.(without); e.Erased && since == 0 && (w.gone == nil || !w.gone.has(&e)) {
+				since = e.Offset
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	})
 	if err != nil {
 		return Replayed{}, nil, err
 	}
 	if !cut.dir.ended || got.Name != r.Name || got.Bytes != r.Bytes || !got.Empty() && string(got.SHA256[:]) != string(r.SHA256) {
-		return Replayed{}, nil, fmt.Errorf("%w: %q with %d bytes, and the receipt has %q with %d", ErrReplay, got.Name, got.Bytes, r.Name, r.Bytes)
+		why := ErrReplay
+		if since != 0 {
+			why = fmt.Errorf("%w, perhaps because the text of event %d was erased since", ErrReplay, since)
+		}
+		return Replayed{}, nil, fmt.Errorf("%w: %q with %d bytes, and the receipt has %q with %d", why, got.Name, got.Bytes, r.Name, r.Bytes)
 	}
 	return Replayed{First: r.First, Last: r.Last, Receipt: got, Files: m.Files()}, cut.dir.state, nil
 }

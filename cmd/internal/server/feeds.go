@@ -136,7 +136,7 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
 
 // replayFeed writes again what a feed delivered, in memory.
 func (n *Node) replayFeed(ctx context.Context, feed string, from, to event.Offset, each func(admin.ReplayedCut) error) error {
-	return compliance.Replay(ctx, n.log, feed, from, to, nil, func(fs compliance.FS, cut *event.FeedInfo) (compliance.Adapter, error) {
+	return replayRefusal(compliance.Replay(ctx, n.log, feed, from, to, nil, func(fs compliance.FS, cut *event.FeedInfo) (compliance.Adapter, error) {
 		info := *cut
 		if info.Adapter == "" { // of the configuration file
 			for _, c := range n.cfg.Feeds {
@@ -148,7 +148,15 @@ func (n *Node) replayFeed(ctx context.Context, feed string, from, to event.Offse
 		return n.adapter(&info, fs, "replay")
 	}, func(r compliance.Replayed) error {
 		return each(admin.ReplayedCut{First: r.First, Last: r.Last, Name: r.Receipt.Name, Bytes: r.Receipt.Bytes, SHA256: r.Receipt.SHA256[:], Files: r.Files})
-	})
+	}))
+}
+
+// replayRefusal makes a refusal of what another node, or another time, would not do better.
+func replayRefusal(err error) error {
+	if errors.Is(err, compliance.ErrReplay) || errors.Is(err, compliance.ErrNoReplay) {
+		return chat.Refuse(chat.CodeConflict, "%v", err)
+	}
+	return err
 }
 
 // Feeds returns this node's view of the compliance feeds.
