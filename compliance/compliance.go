@@ -69,15 +69,17 @@ type Cut struct {
 type form int
 
 const (
-	formNow   form = iota
-	formFirst      // imported messages were no acts: only the adapters that write every kind had them
+	formNow form = iota
+	formFirst
 )
 
 // forms are all, the newest first.
 var forms = []form{formNow, formFirst}
 
-// Imported reports whether imported messages are acts in the conversations of rooms.
-func (c Cut) Imported() bool { return c.form != formFirst }
+// Early reports whether the bytes must be those of the first form. In it imported messages were no acts: only the adapters
+// that write every kind had them. And the form actiance counted a part whose join its filter had left out, so that a later
+// message was by somebody who never entered.
+func (c Cut) Early() bool { return c.form == formFirst }
 
 // cursor is where a run is: the state before the event that was yielded last.
 type cursor struct {

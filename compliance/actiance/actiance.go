@@ -151,7 +151,10 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 	for i, x := range c.Acts {
 		p := c.Persons[i]
 		// Who acts without being in the room, an administrator or somebody who only reads, is in it for that moment.
-		guest := x.What != render.Join && x.What != render.Part && in[x.By] == 0
+		guest := x.What != render.Join && x.What != render.Part && in[x.By] <= 0
+		if cut.Early() {
+			guest = guest && in[x.By] == 0
+		}
 		if guest {
 			w.act("ParticipantEntered", p, x.At, internal(p))
 		}
@@ -161,8 +164,12 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 				w.act("ParticipantEntered", p, x.At, internal(p))
 			}
 		case render.Part:
-			if in[x.By]--; in[x.By] == 0 {
-				w.act("ParticipantLeft", p, x.At, internal(p))
+			// With a filter of kinds the join may not be here: then nobody entered who could leave.
+			if in[x.By] > 0 || cut.Early() {
+				in[x.By]--
+				if in[x.By] == 0 {
+					w.act("ParticipantLeft", p, x.At, internal(p))
+				}
 			}
 		case render.Chat:
 			text := x.Text

@@ -59,7 +59,7 @@ func Acts(cut compliance.Cut, e event.Envelope, f func(Act)) error {
 		a.What, a.Endpoint, a.MessageID, a.Erased = Chat, v.Endpoint, v.MessageID, e.Erased
 		a.Title, a.Text, a.RTF, a.Alert, a.Links = v.Title, v.Text, v.RTF, v.Alert, v.Links
 	case *event.MessageImported:
-		if !cut.Imported() {
+		if cut.Early() {
 			return nil
 		}
 		a.What, a.By, a.MessageID, a.Erased = Chat, v.Author, v.MessageID, e.Erased
