@@ -294,7 +294,7 @@ func (a *Archive) put(ctx context.Context, name string, write func(io.Writer) er
 	if nothing {
 		return Receipt{}, closed
 	}
-	if err = errors.Join(err, closed); err != nil {
+	if err = errors.Join(err, closed, ctx.Err()); err != nil { // a sync may take long: the feed may have ended meanwhile
 		return Receipt{}, err
 	}
 	if err := a.place(temp, final); err != nil {

@@ -61,7 +61,25 @@ type Cut struct {
 	First, Last event.Offset
 	dir         *cursor
 	filter      *Filter
+	form        form
 }
+
+// form is which bytes adapters make of a cut. A version that changes them adds one: what was delivered before stays as it
+// is, and a replay finds by the receipt which form it was.
+type form int
+
+const (
+	formNow form = iota
+	formFirst
+)
+
+// forms are all, the newest first.
+var forms = []form{formNow, formFirst}
+
+// Early reports whether the bytes must be those of the first form. In it imported messages were no acts: only the adapters
+// that write every kind had them. And the form actiance counted a part whose join its filter had left out, so that a later
+// message was by somebody who never entered.
+func (c Cut) Early() bool { return c.form == formFirst }
 
 // cursor is where a run is: the state before the event that was yielded last.
 type cursor struct {

@@ -43,7 +43,7 @@ type Pool interface {
 const (
 	DefaultEvery     = 15 * time.Minute // the product's RunInterval
 	DefaultMaxEvents = 10000
-	maxCutBytes      = 64 << 20 // of text in one cut, because an adapter may keep it in memory
+	maxCutBytes      = 64 << 20 // of events with their bodies in one cut, because an adapter may keep it in memory
 	defaultBackoff   = time.Second
 	eventDriven      = time.Second // between two cuts of a feed that delivers as events come
 	lookAgain        = time.Second // at ownership and at the log, at the latest
@@ -84,6 +84,7 @@ type Feed struct {
 	every   time.Duration
 	most    int // events in a cut
 	made    made
+	gone    *gone // nil: not asked for yet
 
 	mu     sync.Mutex
 	status Status
@@ -398,9 +399,9 @@ func (f *Feed) look(ctx context.Context) error {
 			if p.events++; p.events == 1 {
 				p.oldest = e.At
 			}
-			if v, ok := e.Event.(*event.Posted); ok {
-				p.bytes += len(v.Text) + len(v.RTF)
-			}
+			// The error is that of a kind which this version does not know: the adapter says so.
+			n, _ := (&event.Draft{Meta: e.Meta, Event: e.Event}).Size()
+			p.bytes += n
 			if f.full() {
 				break
 			}
@@ -484,7 +485,11 @@ func (f *Feed) deliver(ctx context.Context, epoch uint64, first, last event.Offs
 		return fmt.Errorf("wait for event %d: %w", last, err)
 	}
 	f.src.begin(ctx)
-	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, f.src, FilterOf(&fd.CutInfo))
+	src, err := lawful(ctx, f.src, &fd, first, &f.gone)
+	if err != nil {
+		return fmt.Errorf("find what was removed before the feed was set: %w", err)
+	}
+	cut, run, err := NewCut(f.cfg.Name, first, last, f.base, src, FilterOf(&fd.CutInfo))
 	if err != nil {
 		return err
 	}
@@ -535,7 +540,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // standby forgets what only an owner needs.
 func (f *Feed) standby() {
-	f.base, f.pending, f.lastCut = nil, pending{}, time.Time{}
+	f.base, f.pending, f.lastCut, f.gone = nil, pending{}, time.Time{}, nil
 	f.cfg.Metrics.offset.DeleteLabelValues(f.cfg.Name)
 	f.cfg.Metrics.lag.DeleteLabelValues(f.cfg.Name)
 	f.cfg.Metrics.oldest.DeleteLabelValues(f.cfg.Name)

@@ -209,6 +209,27 @@ func TestBatching(t *testing.T) {
 	})
 }
 
+// TestCutsAreBoundedInBytes: whatever the text stands in. An adapter keeps a cut in memory.
+func TestCutsAreBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := adaptertest.Scene()
+		text := strings.Repeat("x", 64_000)
+		var all []chat.ImportedMessage
+		for i := range 1200 {
+			all = append(all, chat.ImportedMessage{ID: uint64(100 + i), Author: adaptertest.Alice, PostedAt: 1, Text: text})
+		}
+		w.Must(trusted(&chat.ImportMessages{Room: adaptertest.Lobby, Messages: all}))
+		ad := &script{}
+		start(t, compliance.NewFeed(compliance.FeedConfig{Name: "f", Adapter: ad, Every: time.Minute}, w.Node("n1"), w, nil))
+		time.Sleep(10 * time.Second)
+		if runs := ad.got(); len(runs) == 0 || runs[0][1] >= w.Head()-5 {
+			t.Errorf("73 MiB were cut as %v of %d", runs, w.Head())
+		}
+		time.Sleep(5 * time.Minute)
+		gapless(t, ad.got())
+	})
+}
+
 func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _ := adaptertest.Scene()

@@ -28,6 +28,7 @@ type Feeds struct {
 	mu      sync.Mutex
 	running map[string]*Feed
 	stop    map[string]context.CancelFunc
+	done    map[string]chan struct{} // of those that were started: closed when one has let go of its target
 }
 
 // FeedsConfig describes the feeds of a node.
@@ -43,7 +44,8 @@ func NewFeeds(cfg FeedsConfig, pool Pool, src Source, logger *slog.Logger) *Feed
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics()
 	}
-	f := &Feeds{cfg: cfg, pool: pool, src: src, logger: logger, running: map[string]*Feed{}, stop: map[string]context.CancelFunc{}}
+	f := &Feeds{cfg: cfg, pool: pool, src: src, logger: logger, running: map[string]*Feed{}, stop: map[string]context.CancelFunc{},
+		done: map[string]chan struct{}{}}
 	for _, c := range cfg.Static {
 		f.running[c.Name] = f.feed(c)
 	}
@@ -97,7 +99,7 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		delete(gone, fd.Name)
-		if f.running[fd.Name] != nil {
+		if f.running[fd.Name] != nil || !f.ended(fd.Name) {
 			continue
 		}
 		feed := f.feed(FeedConfig{Name: fd.Name})
@@ -106,8 +108,12 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		one, stop := context.WithCancel(ctx)
-		f.running[fd.Name], f.stop[fd.Name] = feed, stop
-		wg.Go(func() { _ = feed.Run(one) }) // its configuration is right: it returns nil
+		done := make(chan struct{})
+		f.running[fd.Name], f.stop[fd.Name], f.done[fd.Name] = feed, stop, done
+		wg.Go(func() {
+			defer close(done)
+			_ = feed.Run(one) // its configuration is right: it returns nil
+		})
 	}
 	for name, stop := range gone {
 		stop() // what it is delivering ends without a receipt, and would go on should the feed be set again
@@ -115,6 +121,22 @@ func (f *Feeds) follow(ctx context.Context, wg *sync.WaitGroup) {
 		delete(f.running, name)
 	}
 	f.count.Store(int32(len(f.running)))
+}
+
+// ended reports whether no feed of that name runs any more: one that was removed may sit in a write that hangs, and both
+// would write under the same temporary name.
+func (f *Feeds) ended(name string) bool {
+	done := f.done[name]
+	if done == nil {
+		return true
+	}
+	select {
+	case <-done:
+		delete(f.done, name)
+		return true
+	default:
+		return false
+	}
 }
 
 // List returns how the feeds stand, by name.
@@ -136,6 +158,7 @@ func (f *Feeds) List() []Status {
 // counts, and so does one that has not begun: what it has not got must not be erased.
 func (f *Feeds) Slowest(head event.Offset) event.Offset {
 	s := f.pool.State()
+	head = min(head, s.Offset()) // a feed may have been set behind it
 	for _, c := range f.cfg.Static {
 		fd, _ := s.Feed(c.Name)
 		head = min(head, fd.Receipt)

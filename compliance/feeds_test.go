@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,6 +187,67 @@ func TestFeedsFollowTheLog(t *testing.T) {
 
 func replayJSONL(fs compliance.FS, _ *event.FeedInfo) (compliance.Adapter, error) {
 	return jsonl.New("/replay", fs, "auditor"), nil
+}
+
+// stuck is a disk whose sync of a file hangs once.
+type stuck struct {
+	compliance.FS
+	hang atomic.Bool
+	open atomic.Int32 // files that are being written
+	most atomic.Int32
+	free chan struct{}
+}
+
+func (s *stuck) Create(name string) (compliance.File, error) {
+	f, err := s.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	s.most.Store(max(s.most.Load(), s.open.Add(1)))
+	return &stuckFile{f, s}, nil
+}
+
+type stuckFile struct {
+	compliance.File
+	s *stuck
+}
+
+func (f *stuckFile) Sync() error {
+	if f.s.hang.CompareAndSwap(true, false) {
+		<-f.s.free
+	}
+	return f.File.Sync()
+}
+
+func (f *stuckFile) Close() error {
+	f.s.open.Add(-1)
+	return f.File.Close()
+}
+
+// TestSetAgainWhileTheDiskHangs: a feed that is set again begins when the one before it has let go of the disk: both write
+// under the same temporary name. What was removed puts nothing there any more.
+func TestSetAgainWhileTheDiskHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := adaptertest.Scene()
+		d := adaptertest.NewDisk()
+		s := &stuck{FS: d, free: make(chan struct{})}
+		s.hang.Store(true)
+		runFeeds(t, w, "n1", s)
+		setFeed(w, "j", nil)
+		time.Sleep(time.Minute)
+		w.Must(trusted(&chat.RemoveFeed{Feed: "j"}))
+		time.Sleep(time.Minute)
+		setFeed(w, "j", dir("/b"))
+		time.Sleep(time.Minute)
+		if s.most.Load() != 1 || feedOf(w, "j").Receipt != 0 {
+			t.Errorf("%d files at a time, receipt %d", s.most.Load(), feedOf(w, "j").Receipt)
+		}
+		close(s.free)
+		time.Sleep(time.Minute)
+		if feedOf(w, "j").Receipt == 0 || len(d.Files("/a")) != 0 || len(d.Files("/b")) == 0 {
+			t.Errorf("receipt %d, %d and %d files", feedOf(w, "j").Receipt, len(d.Files("/a")), len(d.Files("/b")))
+		}
+	})
 }
 
 // TestOpenCutKeepsItsForm: a cut that is open when the feed's filter changes is delivered as it was cut, to where the feed

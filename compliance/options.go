@@ -33,6 +33,18 @@ type Env struct {
 	Check bool
 	// Program returns the command line of a program that the node's configuration has under a name.
 	Program func(name string) ([]string, error)
+	// MailServer returns a mail server that the node's configuration has under a name.
+	MailServer func(name string) (MailServer, error)
+}
+
+// MailServer is where mail is sent through, and how. It is the node's and not the feed's: with a file and a server of his
+// choice in one configuration, whoever sets a feed would have any file of every node sent to him as the password.
+type MailServer struct {
+	Address      string // HOST:PORT
+	NoTLS        bool   // do without STARTTLS; a password is never sent then
+	CAFile       string // certificates to believe, in PEM form; empty: the system's
+	User         string // empty: no authentication
+	PasswordFile string
 }
 
 // Options reads a feed's options. It remembers the first mistake, and which options nobody asked for.

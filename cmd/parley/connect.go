@@ -16,6 +16,7 @@ import (
 	"parley/cmd/internal/config"
 	"parley/cmd/internal/pooldir"
 	"parley/cmd/internal/show"
+	"parley/projections/chat"
 	"parley/webfront/admin"
 	"parley/webfront/dump"
 )
@@ -85,9 +86,9 @@ func (a *app) unconfirmed(what string) func(nodes string) {
 	}
 }
 
-// explain puts the client's class into the table of exit codes.
+// explain puts the client's class into the table of exit codes, and that of a problem within an answer.
 func explain(err error) error {
-	if errors.Is(err, client.ErrUnavailable) {
+	if errors.Is(err, client.ErrUnavailable) || errors.Is(err, chat.ErrUnavailable) {
 		return fmt.Errorf("%w%w", err, silent{errUnavailable})
 	}
 	return err

@@ -12,6 +12,8 @@
 //     Completed.
 //   - History that was read, searches and removals are messages, with Content in square brackets: the vocabulary has no word
 //     for them, and leaving them out would be worse.
+//   - A message that was imported is one of its author at the time of the import, because a Conversation has its messages
+//     between its start and its end; the Content begins with when he posted it, in square brackets.
 //   - An erased text is "[erased]". Characters that XML 1.0 cannot carry are U+FFFD.
 package actiance
 
@@ -149,7 +151,10 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 	for i, x := range c.Acts {
 		p := c.Persons[i]
 		// Who acts without being in the room, an administrator or somebody who only reads, is in it for that moment.
-		guest := x.What != render.Join && x.What != render.Part && in[x.By] == 0
+		guest := x.What != render.Join && x.What != render.Part && in[x.By] <= 0
+		if cut.Early() {
+			guest = guest && in[x.By] == 0
+		}
 		if guest {
 			w.act("ParticipantEntered", p, x.At, internal(p))
 		}
@@ -159,8 +164,12 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 				w.act("ParticipantEntered", p, x.At, internal(p))
 			}
 		case render.Part:
-			if in[x.By]--; in[x.By] == 0 {
-				w.act("ParticipantLeft", p, x.At, internal(p))
+			// With a filter of kinds the join may not be here: then nobody entered who could leave.
+			if in[x.By] > 0 || cut.Early() {
+				in[x.By]--
+				if in[x.By] == 0 {
+					w.act("ParticipantLeft", p, x.At, internal(p))
+				}
 			}
 		case render.Chat:
 			text := x.Text
@@ -169,6 +178,9 @@ func (a *Adapter) conversation(b []byte, cut compliance.Cut, c *render.Conversat
 			}
 			if x.Erased {
 				text = "[erased]"
+			}
+			if x.Imported() {
+				text = fmt.Sprintf("[imported, posted at %s] %s", x.PostedAt, text)
 			}
 			w.act("Message", p, x.At, [2]string{"Content", text})
 			for _, l := range x.Links {

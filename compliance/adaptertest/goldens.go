@@ -17,8 +17,10 @@ var Update = flag.Bool("update", false, "write goldens that do not exist yet; ex
 func Goldens(t *testing.T, make New) {
 	w, m := Scene()
 	Late(w)
+	late := w.Head()
+	Imported(w)
 	d := NewDisk()
-	for _, c := range []struct{ first, last event.Offset }{{m.Directory + 1, m.Talk}, {m.Talk + 1, m.Restarted}, {m.Quiet + 1, w.Head()}} {
+	for _, c := range []struct{ first, last event.Offset }{{m.Directory + 1, m.Talk}, {m.Talk + 1, m.Restarted}, {m.Quiet + 1, late}, {late + 1, w.Head()}} {
 		cut, run := Cut(t, w, "golden", c.first, c.last)
 		if _, err := make(d, Dir, "n1").Deliver(t.Context(), cut, run); err != nil {
 			t.Fatal(err)

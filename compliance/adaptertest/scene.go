@@ -113,3 +113,17 @@ func Late(w *World) {
 	as(Alice, &chat.SearchMessages{Rooms: []event.RoomID{Lobby, Board}, Query: event.Query{Text: "plan \"b\"", Match: event.MatchAll, Authors: []event.Principal{Bob}}, Limit: 10})
 	trusted(&chat.ClearRoom{Room: Board, Until: w.State().At()})
 }
+
+// Imported goes on with a scene that had its late part: messages of an archive, of somebody who is in the room, of somebody
+// whom the directory does not know, and a story with a file; then the room goes on.
+func Imported(w *World) {
+	posted := event.Time(1600000000123456789)
+	w.Must(chat.Request{Origin: chat.Origin{By: admin, Trusted: true}, Command: &chat.ImportMessages{Room: Lobby, Source: "old.test", Messages: []chat.ImportedMessage{
+		{ID: 101, Author: Alice, PostedAt: posted, Text: "from the old pool", Alert: true},
+		{ID: 102, Author: "sip:zoe@old.test", PostedAt: posted + 1e9, Text: "two\nlines, \"quoted\" & <marked>", RTF: `{\rtf1 two}`},
+		{ID: 105, Author: Bob, PostedAt: posted + 2e9, Story: true, Title: "An old story", Text: "with a file",
+			Links: []event.Link{{Kind: event.LinkFile, URI: "ma-filelink://old.test/0f8fad5b-d9cb-469f-a165-70867728950e.txt", Name: "old.txt", Size: 12}}},
+	}}})
+	nd, _ := w.State().Node("n1")
+	w.Must(chat.Request{Origin: chat.Origin{By: Alice, Endpoint: "late", Node: "n1", Incarnation: nd.Incarnation}, Command: &chat.Post{Room: Lobby, Text: "and on it goes"}})
+}

@@ -4,6 +4,9 @@
 // The text of a message stands in its cell exactly as it was posted. A spreadsheet may take a cell that begins with =, +, -
 // or @ for a formula; the option guard puts an apostrophe before such text, which is then no longer exactly what was
 // posted, and the column guarded says so.
+//
+// A message that was imported is the act imported, by its author and at the time at which he posted it. Rows are in the
+// order of the log, in which it stands where it was imported.
 package csv
 
 import (
@@ -111,8 +114,12 @@ func (a *Adapter) row(b []byte, cut compliance.Cut, x render.Act) []byte {
 	}
 	b = strconv.AppendUint(b, uint64(x.Offset), 10)
 	b = append(b, ',')
-	b = render.AppendTime(b, x.At)
-	for _, v := range []string{acts[x.What], place.URI, free(place.Name), free(place.Category), x.By.Address(), free(person.DisplayName), free(person.Email),
+	at, act := x.At, acts[x.What]
+	if x.Imported() {
+		at, act = x.PostedAt, "imported"
+	}
+	b = render.AppendTime(b, at)
+	for _, v := range []string{act, place.URI, free(place.Name), free(place.Category), x.By.Address(), free(person.DisplayName), free(person.Email),
 		strconv.FormatBool(person.Internal), free(string(x.Endpoint)), id, strconv.FormatBool(x.Alert), strconv.FormatBool(x.Erased), free(x.Title), free(x.Text),
 		free(strings.Join(files, " "))} {
 		b = appendCell(append(b, ','), v)

@@ -231,6 +231,9 @@ func body(c *render.Conversation) []byte {
 			if x.Alert {
 				mark = " (alert)"
 			}
+			if x.Imported() {
+				mark += fmt.Sprintf(", posted at %s, imported from %s by %s", x.PostedAt, oneLine(x.Source), x.Importer.Address())
+			}
 			line("[%s] %s, message %d%s:", x.At, who, x.MessageID, mark)
 			switch {
 			case x.Erased:

@@ -12,7 +12,6 @@ import (
 	"net/mail"
 	"net/smtp"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,45 +24,45 @@ const SMTPName = "smtp"
 
 // SMTPConfig says where the messages go.
 type SMTPConfig struct {
-	Server       string   // HOST:PORT
-	To           []string // envelope recipients: the archive's mailboxes
-	NoTLS        bool     // do without STARTTLS; a password is never sent then
-	CAFile       string   // certificates to believe, in PEM form; empty: the system's
-	User         string   // empty: no authentication
-	PasswordFile string   // on every node
-	Format       Format
+	Server compliance.MailServer
+	To     []string // envelope recipients: the archive's mailboxes
+	Format Format
 }
 
-// SMTPKind describes the adapter. Options: server; to (comma-separated); starttls (required, the default, or off); ca_file;
-// user; password_file; from; msg_type. A replay writes the messages to a directory, as the adapter eml does.
-var SMTPKind = compliance.Kind{Name: SMTPName, Targets: []string{"server", "to", "starttls", "ca_file", "user", "password_file"},
+// before were options of feeds, and are the node's since: a feed that names a file gets it sent to whom it likes. A log
+// may have them. They stay among the targets, so that a feed can be set anew under an open cut.
+var before = []string{"starttls", "ca_file", "user", "password_file"}
+
+// SMTPKind describes the adapter. Options: server, the name of one in the node's configuration (mail_servers); to
+// (comma-separated); from; msg_type. A replay writes the messages to a directory, as the adapter eml does.
+var SMTPKind = compliance.Kind{Name: SMTPName, Targets: append([]string{"server", "to"}, before...),
 	New: func(env compliance.Env, o *compliance.Options) (compliance.Adapter, error) {
-		c := SMTPConfig{Server: o.Need("server"), To: strings.Split(o.Need("to"), ","), CAFile: o.Text("ca_file", ""),
-			User: o.Text("user", ""), PasswordFile: o.Text("password_file", ""), Format: formatOf(o)}
-		tlsMode := o.Text("starttls", "required")
-		if c.NoTLS = tlsMode == "off"; !c.NoTLS && tlsMode != "required" {
-			o.Fail("option starttls is %q, want required or off", tlsMode)
-		}
-		if _, port, err := net.SplitHostPort(c.Server); err != nil || port == "" {
-			o.Fail("option server is %q, want HOST:PORT", c.Server)
-		}
+		name := o.Need("server")
+		c := SMTPConfig{To: strings.Split(o.Need("to"), ","), Format: formatOf(o)}
 		for _, a := range c.To {
 			if p, err := mail.ParseAddress(a); err != nil || p.Address != a {
 				o.Fail("option to has %q, want addresses with commas between them", a)
 			}
 		}
-		if (c.User == "") != (c.PasswordFile == "") || c.User != "" && c.NoTLS {
-			o.Fail("options user and password_file go together, and only with TLS")
-		}
-		for _, f := range []string{c.CAFile, c.PasswordFile} {
-			if f != "" && !filepath.IsAbs(f) {
-				o.Fail("%q is not an absolute path", f)
+		for _, old := range before {
+			if o.Text(old, "") != "" && env.Dir == "" {
+				o.Fail("option %s is none of a feed: take it away, and name the server in the nodes' configuration (mail_servers)", old)
 			}
 		}
 		if env.Dir != "" {
 			return New(Config{Dir: env.Dir, FS: env.FS, Node: env.Node, Format: c.Format}), o.Err()
 		}
-		return NewSMTP(c), o.Err()
+		if err := o.Err(); err != nil {
+			return nil, err
+		}
+		if env.MailServer == nil {
+			return nil, fmt.Errorf("no mail server %q in this node's configuration", name)
+		}
+		var err error
+		if c.Server, err = env.MailServer(name); err != nil {
+			return nil, err
+		}
+		return NewSMTP(c), nil
 	}}
 
 // SMTP is a compliance.Adapter that sends.
@@ -91,7 +90,7 @@ func (a *SMTP) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[ev
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), err)
 		}
-		return compliance.Receipt{}, fmt.Errorf("send to %s: %w", a.cfg.Server, err)
+		return compliance.Receipt{}, fmt.Errorf("send to %s: %w", a.cfg.Server.Address, err)
 	}
 	var list []byte
 	for _, m := range messages {
@@ -102,7 +101,7 @@ func (a *SMTP) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[ev
 
 func (a *SMTP) send(ctx context.Context, cut compliance.Cut, messages []message) (err error) {
 	dial := net.Dialer{Timeout: 30 * time.Second}
-	conn, err := dial.DialContext(ctx, "tcp", a.cfg.Server)
+	conn, err := dial.DialContext(ctx, "tcp", a.cfg.Server.Address)
 	if err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func (a *SMTP) send(ctx context.Context, cut compliance.Cut, messages []message)
 	if err := conn.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(a.cfg.Server)
+	host, _, err := net.SplitHostPort(a.cfg.Server.Address)
 	if err != nil {
 		return err
 	}
@@ -141,31 +140,32 @@ func (a *SMTP) send(ctx context.Context, cut compliance.Cut, messages []message)
 
 // secure starts TLS and signs in.
 func (a *SMTP) secure(c *smtp.Client, host string) error {
-	if a.cfg.NoTLS {
+	server := &a.cfg.Server
+	if server.NoTLS {
 		return nil
 	}
 	conf := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if a.cfg.CAFile != "" {
-		pem, err := os.ReadFile(a.cfg.CAFile)
+	if server.CAFile != "" {
+		pem, err := os.ReadFile(server.CAFile)
 		if err != nil {
 			return err
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s holds no certificate in PEM form", a.cfg.CAFile)
+			return fmt.Errorf("%s holds no certificate in PEM form", server.CAFile)
 		}
 	}
 	if err := c.StartTLS(conf); err != nil {
 		return fmt.Errorf("STARTTLS: %w", err)
 	}
-	if a.cfg.User == "" {
+	if server.User == "" {
 		return nil
 	}
-	password, err := os.ReadFile(a.cfg.PasswordFile)
+	password, err := os.ReadFile(server.PasswordFile)
 	if err != nil {
 		return err
 	}
-	return c.Auth(smtp.PlainAuth("", a.cfg.User, strings.TrimRight(string(password), "\r\n"), host))
+	return c.Auth(smtp.PlainAuth("", server.User, strings.TrimRight(string(password), "\r\n"), host))
 }
 
 func one(c *smtp.Client, from string, to []string, m message) error {

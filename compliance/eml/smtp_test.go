@@ -117,12 +117,22 @@ func (m *mailbox) serve(c net.Conn) {
 	}
 }
 
+// relay is a node that knows one mail server.
+func relay(s compliance.MailServer) compliance.Env {
+	return compliance.Env{MailServer: func(name string) (compliance.MailServer, error) {
+		if name != "relay" {
+			return s, fmt.Errorf("no mail server %q", name)
+		}
+		return s, nil
+	}}
+}
+
 func send(t *testing.T, ctx context.Context, addr string) (compliance.Receipt, error) {
 	t.Helper()
 	w, m := adaptertest.Scene()
 	c, run := adaptertest.Cut(t, w, "feed", m.Directory+1, m.Restarted)
-	o := compliance.NewOptions([]event.FeedOption{{Name: "server", Value: addr}, {Name: "to", Value: "journal@archive.test,copy@archive.test"}, {Name: "starttls", Value: "off"}})
-	a, err := eml.SMTPKind.New(compliance.Env{}, o)
+	o := compliance.NewOptions([]event.FeedOption{{Name: "server", Value: "relay"}, {Name: "to", Value: "journal@archive.test,copy@archive.test"}})
+	a, err := eml.SMTPKind.New(relay(compliance.MailServer{Address: addr, NoTLS: true}), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,11 +231,13 @@ func TestSMTPCancelled(t *testing.T) {
 	}
 }
 
-// TLS is asked for unless it was switched off, and a password never goes without it.
+// TLS is asked for unless the node's configuration switched it off. A feed names no server, no certificate and no file of
+// its own, or whoever sets one would have any file of every node sent to him.
 func TestSMTPOptions(t *testing.T) {
 	m := newMailbox(t)
-	o := []event.FeedOption{{Name: "server", Value: m.addr}, {Name: "to", Value: "j@archive.test"}}
-	a, err := eml.SMTPKind.New(compliance.Env{}, compliance.NewOptions(o))
+	o := []event.FeedOption{{Name: "server", Value: "relay"}, {Name: "to", Value: "j@archive.test"}}
+	env := relay(compliance.MailServer{Address: m.addr})
+	a, err := eml.SMTPKind.New(env, compliance.NewOptions(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,15 +247,27 @@ func TestSMTPOptions(t *testing.T) {
 		t.Errorf("a server without STARTTLS was sent %d messages: %v", len(m.got), err)
 	}
 	for _, bad := range [][]event.FeedOption{
-		nil, {o[0]}, {o[1]}, {{Name: "server", Value: "mail"}, o[1]}, {o[0], {Name: "to", Value: "nobody"}}, {o[0], {Name: "to", Value: "a@b.test, c@b.test"}},
-		{o[0], o[1], {Name: "starttls", Value: "maybe"}}, {o[0], o[1], {Name: "user", Value: "u"}}, {o[0], o[1], {Name: "user", Value: "u"}, {Name: "password_file", Value: "p"}},
-		{o[0], o[1], {Name: "user", Value: "u"}, {Name: "password_file", Value: "/p"}, {Name: "starttls", Value: "off"}}, {o[0], o[1], {Name: "from", Value: "A <a@b.test>"}},
+		nil, {o[0]}, {o[1]}, {{Name: "server", Value: m.addr}, o[1]}, {o[0], {Name: "to", Value: "nobody"}}, {o[0], {Name: "to", Value: "a@b.test, c@b.test"}},
+		{o[0], o[1], {Name: "starttls", Value: "off"}}, {o[0], o[1], {Name: "user", Value: "u"}}, {o[0], o[1], {Name: "ca_file", Value: "/ca"}},
+		{{Name: "server", Value: m.addr}, o[1], {Name: "user", Value: "u"}, {Name: "password_file", Value: "/p"}}, {o[0], o[1], {Name: "from", Value: "A <a@b.test>"}},
 		{o[0], o[1], {Name: "msg_type", Value: "a\nb"}}, {o[0], o[1], {Name: "dir", Value: "/x"}},
 	} {
 		r := compliance.NewOptions(bad)
-		_, err := eml.SMTPKind.New(compliance.Env{}, r)
+		_, err := eml.SMTPKind.New(env, r)
 		if err == nil && r.Err() == nil {
 			t.Errorf("%v was let through", bad)
 		}
+	}
+	// What a feed delivered when it had options of that kind can be written again, and it can be set anew.
+	was := event.FeedInfo{Adapter: eml.SMTPName, Options: []event.FeedOption{{Name: "password_file", Value: "/p"}, {Name: "server", Value: m.addr}, o[1], {Name: "user", Value: "u"}}}
+	r := compliance.NewOptions(was.Options)
+	if _, err := eml.SMTPKind.New(compliance.Env{Dir: "replay", FS: compliance.NewMemory()}, r); err != nil || r.Err() != nil {
+		t.Errorf("a replay: %v, %v", err, r.Err())
+	}
+	now := event.FeedInfo{Adapter: eml.SMTPName, Options: o}
+	now = eml.SMTPKind.Effective(&was, &now)
+	r = compliance.NewOptions(now.Options)
+	if _, err := eml.SMTPKind.New(env, r); err != nil || r.Err() != nil {
+		t.Errorf("set anew under an open cut: %v, %v", err, r.Err())
 	}
 }

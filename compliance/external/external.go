@@ -42,7 +42,7 @@ var Kind = compliance.Kind{Name: Name, New: func(env compliance.Env, o *complian
 		return nil, err
 	}
 	if env.Dir != "" {
-		return nil, errors.New("what an external program wrote is not ours to write again")
+		return nil, fmt.Errorf("program %s: %w", name, compliance.ErrNoReplay)
 	}
 	if env.Program == nil {
 		return nil, fmt.Errorf("no program %q in this node's configuration", name)

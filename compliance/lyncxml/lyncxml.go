@@ -15,6 +15,8 @@
 //   - A search is BACKCHAT in every room that was searched. The content of a story is its text, its title an attribute.
 //   - What the product's options UserDetails and RoomDetails add is not published: here they are more attributes of Sender
 //     and Channel. With RoomPerFile or Attachments a cut is several files and the list compliance.Archive.PutAll writes.
+//   - A message that was imported is a CHAT of its author with the time at which he posted it; imported="TIME" says when it
+//     came here, which is the time by which a Conversation starts and ends.
 //   - Removals have no type in the schema, and are not written; adapters jsonl, csv and eml have them.
 //
 // The bytes are part of our promise (a cut delivered again is the same file), so the goldens in testdata are added to,
@@ -172,6 +174,9 @@ func (d *document) add(e event.Envelope) error {
 			d.message(a, typePart, text{})
 		case render.Chat:
 			t := text{content: a.Text, erased: a.Erased, title: a.Title}
+			if a.Imported() {
+				t.at, t.imported = a.PostedAt, a.At
+			}
 			if d.cfg.RTF {
 				t.rtf = a.RTF
 			}
@@ -185,6 +190,7 @@ func (d *document) add(e event.Envelope) error {
 type text struct {
 	content, rtf, title string
 	erased              bool
+	at, imported        event.Time // when it was posted, and when it was imported; 0: it was posted here
 }
 
 func (d *document) message(a render.Act, typ string, t text) {
@@ -214,6 +220,10 @@ func (d *document) message(a render.Act, typ string, t text) {
 	if t.rtf != "" {
 		b = attr(b, "rtf", t.rtf)
 	}
+	said := a.At
+	if t.imported != 0 {
+		b, said = attr(b, "imported", t.imported.String()), t.at
+	}
 	p := d.cut.Person(a.By)
 	b = append(b, ">\n        <Sender"...)
 	b = attr(b, "UserName", p.DisplayName)
@@ -227,7 +237,7 @@ func (d *document) message(a render.Act, typ string, t text) {
 		b = some(b, "company", p.Company)
 	}
 	b = append(b, " />\n        "...)
-	b = instant(b, "DateTimeUTC", a.At)
+	b = instant(b, "DateTimeUTC", said)
 	b = append(b, '\n')
 	if c.first == nil {
 		c.first = b

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -230,6 +231,23 @@ func TestProven(t *testing.T) {
 		if _, err := proof.Prove(t.Context(), w, feed, c.from, c.to, c.receipt, int64(len(w.events)), 0); err == nil {
 			t.Errorf("%+v is proven", c)
 		}
+	}
+}
+
+// TestReceiptBehindTheCheckpoint: a receipt that came after the checkpoint was signed is not waited for and is no mistake of
+// the caller, unless he asks for its range.
+func TestReceiptBehindTheCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	first := w.add(&event.Posted{MessageID: 1, Text: "one"})
+	size := w.deliver(1, first)
+	second := w.add(&event.Posted{MessageID: 2, Text: "two"})
+	w.deliver(first+1, second)
+	p, err := proof.Prove(t.Context(), w, feed, 0, 0, second, int64(size), 0)
+	if err != nil || p.First != 1 || p.Last != first {
+		t.Errorf("%+v, %v; want the events 1 to %d", p, err, first)
+	}
+	if _, err := proof.Prove(t.Context(), w, feed, 0, second, second, int64(size), 0); !errors.Is(err, proof.ErrNotDelivered) {
+		t.Errorf("up to %d under a checkpoint of %d: %v", second, size, err)
 	}
 }
 

@@ -36,7 +36,14 @@ type Act struct {
 	Alert     bool
 	Erased    bool // the text was lawfully erased before it was delivered
 	Links     []event.Link
+	// Of a message that was imported: By is who wrote it, and At the time of the import.
+	PostedAt event.Time      // as the archive that it comes from says
+	Importer event.Principal // who vouches for that; empty: the message was posted here
+	Source   string          // the pool that it comes from
 }
+
+// Imported reports whether the act is a message that was imported.
+func (a *Act) Imported() bool { return a.Importer != "" }
 
 // Acts calls f with the acts that an event comes to, in order: none for what is no part of a conversation. It is called
 // while e is the current event of the run. An event of a kind that this version does not know is an error: an archive with
@@ -50,6 +57,13 @@ func Acts(cut compliance.Cut, e event.Envelope, f func(Act)) error {
 		a.What, a.Endpoint = Part, v.Endpoint
 	case *event.Posted:
 		a.What, a.Endpoint, a.MessageID, a.Erased = Chat, v.Endpoint, v.MessageID, e.Erased
+		a.Title, a.Text, a.RTF, a.Alert, a.Links = v.Title, v.Text, v.RTF, v.Alert, v.Links
+	case *event.MessageImported:
+		if cut.Early() {
+			return nil
+		}
+		a.What, a.By, a.MessageID, a.Erased = Chat, v.Author, v.MessageID, e.Erased
+		a.PostedAt, a.Importer, a.Source = v.PostedAt, e.By, v.Source
 		a.Title, a.Text, a.RTF, a.Alert, a.Links = v.Title, v.Text, v.RTF, v.Alert, v.Links
 	case *event.HistoryRead:
 		a.What, a.Endpoint, a.Text = Read, v.Endpoint, asked(v)

@@ -131,9 +131,13 @@ func (a *API) setAdmin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	cmd, err := changeRoles(callerOf(r), p, a.showAdmin(s, p).Roles, c.Roles)
+	shown := a.showAdmin(s, p)
+	cmd, err := changeRoles(callerOf(r), p, shown.Roles, c.Roles)
 	if err != nil {
 		return err
+	}
+	if shown.Configured && cmd.Roles == 0 { // without a role of the pool he has all that his credential gives him
+		return chat.Refuse(chat.CodeConflict, "%s has a credential in the configuration, and without a role he may do everything: take him out of the configuration, or leave him a role", p).About(p)
 	}
 	return a.submit(w, r, o, cmd, func(chat.Outcome) error {
 		return writeJSON(w, http.StatusOK, a.showAdmin(a.Pool.State(), p))

@@ -111,7 +111,7 @@ func (a *API) logRoutes() []route {
 		{method: "GET", path: "/log/events", right: roles.LogRead, recorded: true, lines: true, handle: a.logEvents,
 			summary: "Events, one JSON object per line; a last line {problem} says that the rest could not be read",
 			params: []param{from, to, {Name: "room", Doc: "ma-chan URI, GUID or any name that the room ever had"}, {Name: "user", Doc: "who acted"},
-				{Name: "kind", Many: true, Doc: "any of these"}, {Name: "follow", Kind: "boolean", Doc: "go on at the head, until the client leaves; without from only what is new"}}},
+				{Name: "kind", Many: true, Doc: "any of these"}, {Name: "follow", Kind: "boolean", Doc: "go on at the head, until the client leaves or his right ends; without from only what is new"}}},
 		{method: "GET", path: "/log/state", right: roles.LogRead, recorded: true, lines: true, handle: a.logState,
 			summary: "What the pool was at a moment: after lines of progress {done, total}, the pool, then a line for each room; with room only that, with who could see it and what stood on the screen",
 			params: []param{{Name: "at", Doc: "offset, or time in RFC 3339"}, {Name: "room", Doc: "ma-chan URI, GUID or the name that it had then"},
@@ -121,7 +121,7 @@ func (a *API) logRoutes() []route {
 	}
 }
 
-// logEvents streams events. ?follow=true goes on at the head until the client leaves or the node stops.
+// logEvents streams events. ?follow=true goes on at the head until the client leaves, his right ends (see followed), or the node stops.
 func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
 	q := dump.Query{Room: v.Get("room"), User: v.Get("user"), Kinds: v["kind"], Follow: v.Get("follow") == "true"}
@@ -135,7 +135,11 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	if q.Follow && q.From == 0 {
 		q.From = a.Pool.Node().Committed + 1
 	}
-	asked, err := dump.Prepare(r.Context(), a.Log, a.Pool.Node().Committed, q)
+	src := a.Log
+	if q.Follow {
+		src = followed{a.Log, a, r}
+	}
+	asked, err := dump.Prepare(r.Context(), src, a.Pool.Node().Committed, q)
 	if err != nil {
 		return err
 	}

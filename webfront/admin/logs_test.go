@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -136,6 +137,61 @@ func TestLogFollow(t *testing.T) {
 	cancel()
 	if s.Scan() {
 		t.Errorf("after the end: %s", s.Text())
+	}
+}
+
+// Whoever follows the log is let go on only while he may: after his token was revoked or has expired, or his role is gone,
+// he sees nothing more.
+func TestLogFollowEnds(t *testing.T) {
+	for name, end := range map[string]struct {
+		status int
+		happen func(f *fixture, token string)
+	}{
+		"revoked": {401, func(f *fixture, token string) { want[struct{}](f, 200, "DELETE", "/admin-tokens/"+token, "") }},
+		"role": {403, func(f *fixture, _ string) {
+			want[admin.Admin](f, 200, "PATCH", "/admins/ann", `{"roles":{"set":["operator"]}}`)
+		}},
+		"expired": {401, func(f *fixture, _ string) { f.pool.Advance(time.Hour) }}, // and nothing happens in the log
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			room := f.talk()
+			expires := f.pool.Now().UTC().Add(30 * time.Minute).Format(time.RFC3339)
+			tok := want[admin.Token](f, 201, "POST", "/admin-tokens", fmt.Sprintf(`{"admin":"ann","sha256":%q,"roles":["auditor"],"expires":%q}`, hashOf("ann's"), expires))
+			srv := httptest.NewServer(f.api)
+			defer srv.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a stream that does not end must not hang the test
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+admin.Prefix+"/log/events?follow=true&kind=posted", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer ann's")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			bob := chat.Origin{By: "sip:bob@contoso.test", Endpoint: "e1", Node: "n1", Incarnation: 1}
+			f.pool.Must(t, bob, &chat.Post{Room: room, Text: "for her"})
+			s := bufio.NewScanner(resp.Body)
+			if !s.Scan() || lines(t, s.Text())[0].Body != "for her" {
+				t.Fatal(s.Text(), s.Err())
+			}
+			end.happen(f, string(tok.Token))
+			if name != "expired" {
+				f.pool.Must(t, bob, &chat.Post{Room: room, Text: "not for her"})
+			}
+			if !s.Scan() {
+				t.Fatal(s.Err())
+			}
+			if got := lines(t, s.Text()); got[0].Problem == nil || got[0].Problem.Status != end.status {
+				t.Errorf("she got %s", s.Text())
+			}
+			if s.Scan() {
+				t.Errorf("after the end: %s", s.Text())
+			}
+		})
 	}
 }
 

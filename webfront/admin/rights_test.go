@@ -256,3 +256,21 @@ func TestNotCurrent(t *testing.T) {
 	current = true
 	want[[]objects.Room](f, 200, "GET", "/rooms", "", as(token)...)
 }
+
+// TestLastRoleOfAConfiguredAdministrator: whoever has a credential in the configuration may do everything unless the pool gave
+// him roles. So taking the last one away must not make him more than he was.
+func TestLastRoleOfAConfiguredAdministrator(t *testing.T) {
+	f := newFixture(t, func(o *admin.Options) {
+		o.Credentials = append(o.Credentials, admin.Credential{Name: "clerk", SHA256: hashOf("clerk's")})
+	})
+	want[admin.Admin](f, 200, "PATCH", "/admins/clerk", `{"roles":{"set":["auditor"]}}`)
+	f.refused(409, chat.CodeConflict, "PATCH", "/admins/clerk", `{"roles":{"remove":["auditor"]}}`)
+	f.refused(409, chat.CodeConflict, "PATCH", "/admins/clerk", `{"roles":{"set":[]}}`)
+	if self := want[admin.Self](f, 200, "GET", "/self", "", as("clerk's")...); len(self.Roles) != 1 || self.Roles[0] != "auditor" {
+		t.Errorf("he is %v", self.Roles)
+	}
+	f.issue("ann", "auditor") // one of the pool may lose his last
+	if got := want[admin.Admin](f, 200, "PATCH", "/admins/ann", `{"roles":{"remove":["auditor"]}}`); len(got.Roles) != 0 {
+		t.Errorf("ann is %v", got.Roles)
+	}
+}

@@ -57,6 +57,7 @@ func (c *Config) Check(now time.Time) error {
 		k.add("retention.every", "%v is out of range; use 1s or more", e)
 	}
 	c.checkPrograms(k)
+	c.checkMailServers(k)
 	c.checkTLS(k, now)
 	return errors.Join(k.problems...)
 }
@@ -331,6 +332,37 @@ func (c *Config) checkPrograms(k *checker) {
 			k.add(key+".command", "want the absolute path of a program, and its arguments")
 		} else if info, err := os.Stat(p.Command[0]); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			k.add(key+".command", "%s is not a program that can be run", p.Command[0])
+		}
+	}
+}
+
+func (c *Config) checkMailServers(k *checker) {
+	seen := map[string]bool{}
+	for i, m := range c.MailServers {
+		key := fmt.Sprintf("mail_servers[%d]", i)
+		if !nameRE.MatchString(m.Name) {
+			k.add(key+".name", "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", m.Name)
+		}
+		if seen[m.Name] {
+			k.add(key+".name", "%q is listed twice", m.Name)
+		}
+		seen[m.Name] = true
+		if host, port, err := net.SplitHostPort(m.Address); err != nil || host == "" || port == "" {
+			k.add(key+".address", "%q is not HOST:PORT", m.Address)
+		}
+		if (m.User == "") != (m.PasswordFile == "") || m.User != "" && m.NoTLS {
+			k.add(key+".user", "user and password_file go together, and only with TLS")
+		}
+		if _, err := os.Stat(m.CAFile); m.CAFile != "" && err != nil {
+			k.add(key+".ca_file", "%v", err)
+		}
+		if m.PasswordFile == "" {
+			continue
+		}
+		if st, err := os.Stat(m.PasswordFile); err != nil {
+			k.add(key+".password_file", "%v", err)
+		} else if st.Mode().Perm()&0o077 != 0 {
+			k.add(key+".password_file", "%s can be read by others (mode %04o); chmod 600", m.PasswordFile, st.Mode().Perm())
 		}
 	}
 }

@@ -50,6 +50,8 @@ type Config struct {
 	Feeds []Feed `koanf:"feeds"`
 	// Programs that feeds with the adapter "external" may run. Every node has the same list.
 	Programs []Program `koanf:"programs"`
+	// Mail servers that feeds with the adapter "smtp" may send through. Every node has the same list.
+	MailServers []MailServer `koanf:"mail_servers"`
 }
 
 // Listen holds one address per service, as HOST:PORT. Port 0 takes any free port. Empty switches the service off.
@@ -165,6 +167,22 @@ type Program struct {
 	Name string `koanf:"name"`
 	// The program, as an absolute path, and its arguments.
 	Command []string `koanf:"command"`
+}
+
+// MailServer is a mail server that a feed names.
+type MailServer struct {
+	// Name that the feed's option server has: 1 to 63 lower-case letters, digits and "-".
+	Name string `koanf:"name"`
+	// Where it listens, HOST:PORT.
+	Address string `koanf:"address"`
+	// Does without STARTTLS. A password is never sent then.
+	NoTLS bool `koanf:"no_tls"`
+	// File with the certificates to believe, in PEM form. Empty: the system's.
+	CAFile string `koanf:"ca_file"`
+	// Name to sign in with. Empty: no authentication.
+	User string `koanf:"user"`
+	// File that holds the password. Readable by the server's user only.
+	PasswordFile string `koanf:"password_file"`
 }
 
 // Feed is a compliance feed.

@@ -97,6 +97,7 @@ func TestPrecedence(t *testing.T) {
 
 func TestPaths(t *testing.T) {
 	file := write(t, "node: n1\ndata: data\ntls: {ca: /etc/ca.pem, cert: ../cert.pem}\nfeeds: [{name: f, dir: out}]\n"+
+		"mail_servers: [{name: m, ca_file: ca, password_file: /run/p}]\n"+
 		"admin: {credentials: [{name: a, sha256_file: hash}]}\n")
 	dir := filepath.Dir(file)
 	if _, err := config.Load(config.Sources{File: file}); err == nil || !strings.Contains(err.Error(), "sha256_file") {
@@ -110,7 +111,7 @@ func TestPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Data != filepath.Join(dir, "data") || c.TLS.CA != "/etc/ca.pem" || c.TLS.Cert != filepath.Join(filepath.Dir(dir), "cert.pem") ||
-		c.Feeds[0].Dir != filepath.Join(dir, "out") || c.Admin.Credentials[0].SHA256 != "abc" {
+		c.Feeds[0].Dir != filepath.Join(dir, "out") || c.MailServers[0].CAFile != filepath.Join(dir, "ca") || c.MailServers[0].PasswordFile != "/run/p" || c.Admin.Credentials[0].SHA256 != "abc" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -199,6 +200,18 @@ func TestCheck(t *testing.T) {
 		"feed too often":         {func(c *config.Config) { c.Feeds[0].Every = time.Millisecond }, "feeds[0].every"},
 		"feed nowhere":           {func(c *config.Config) { c.Feeds[0].Dir = "" }, "feeds[0].dir"},
 		"feed twice":             {func(c *config.Config) { c.Feeds = append(c.Feeds, c.Feeds[0]) }, "feeds[1].name"},
+		"mail server": {func(c *config.Config) {
+			c.MailServers = []config.MailServer{{Name: "relay", Address: "mx.test:25", NoTLS: true}, {Name: "relay", Address: "mx.test"}}
+		}, "mail_servers[1].name mail_servers[1].address"},
+		"mail password, no TLS": {func(c *config.Config) {
+			c.MailServers = []config.MailServer{{Name: "relay", Address: "mx.test:25", NoTLS: true, User: "u", PasswordFile: c.TLS.Key}}
+		}, "mail_servers[0].user"},
+		"mail password for all": {func(c *config.Config) {
+			c.MailServers = []config.MailServer{{Name: "relay", Address: "mx.test:25", User: "u", PasswordFile: c.TLS.Cert}}
+		}, "mail_servers[0].password_file"},
+		"no mail certificate": {func(c *config.Config) {
+			c.MailServers = []config.MailServer{{Name: "relay", Address: "mx.test:25", CAFile: "/nowhere"}}
+		}, "mail_servers[0].ca_file"},
 		"no certificate":         {func(c *config.Config) { c.TLS.Cert = "" }, "tls.cert"},
 		"certificate is missing": {func(c *config.Config) { c.TLS.Cert = "/nowhere" }, "tls.cert"},
 		"CA is no certificate":   {func(c *config.Config) { c.TLS.CA = file }, "tls.ca"},

@@ -135,6 +135,9 @@ func (c *Config) resolve(dir string) error {
 	for i := range c.Feeds {
 		paths = append(paths, &c.Feeds[i].Dir)
 	}
+	for i := range c.MailServers {
+		paths = append(paths, &c.MailServers[i].CAFile, &c.MailServers[i].PasswordFile)
+	}
 	for i := range c.Admin.Credentials {
 		paths = append(paths, &c.Admin.Credentials[i].SHA256File)
 	}

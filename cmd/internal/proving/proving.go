@@ -77,7 +77,7 @@ func Write(ctx context.Context, c *client.Client, f Options) (out Written, err e
 		return out, err
 	}
 	var answer admin.FeedProof
-	if err := c.Do(ctx, client.Request{Method: http.MethodGet, Path: []string{"feeds", f.Feed, "proof"}, Query: q}, &answer); err != nil {
+	if err := c.Do(ctx, client.Request{Method: http.MethodGet, Path: []string{"feeds", f.Feed, "proof"}, Query: q, Slow: true}, &answer); err != nil {
 		return out, err
 	}
 	if f.Files == "" && answer.Directory == "" {

@@ -109,7 +109,7 @@ func (n *Node) adapter(info *event.FeedInfo, fs compliance.FS, dir string) (comp
 	if k == nil {
 		return nil, fmt.Errorf("there is no adapter %q", info.Adapter)
 	}
-	return n.made(k, info, compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program})
+	return n.made(k, info, compliance.Env{Node: n.id, FS: fs, Dir: dir, Program: n.program, MailServer: n.mailServer})
 }
 
 func (n *Node) made(k *compliance.Kind, info *event.FeedInfo, env compliance.Env) (compliance.Adapter, error) {
@@ -132,6 +132,16 @@ func (n *Node) program(name string) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("no program %q in the configuration of node %s (programs)", name, n.id)
+}
+
+// mailServer returns a mail server of the configuration.
+func (n *Node) mailServer(name string) (compliance.MailServer, error) {
+	for _, m := range n.cfg.MailServers {
+		if m.Name == name {
+			return compliance.MailServer{Address: m.Address, NoTLS: m.NoTLS, CAFile: m.CAFile, User: m.User, PasswordFile: m.PasswordFile}, nil
+		}
+	}
+	return compliance.MailServer{}, fmt.Errorf("no mail server %q in the configuration of node %s (mail_servers)", name, n.id)
 }
 
 // leastEvery is the shortest interval between two cuts; as events come is another matter. A demo pool may be faster: people
@@ -169,7 +179,7 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo, whatIf bool) error {
 
 // replayFeed writes again what a feed delivered, in memory.
 func (n *Node) replayFeed(ctx context.Context, feed string, from, to event.Offset, each func(admin.ReplayedCut) error) error {
-	return compliance.Replay(ctx, n.log, feed, from, to, nil, func(fs compliance.FS, cut *event.FeedInfo) (compliance.Adapter, error) {
+	return replayRefusal(compliance.Replay(ctx, n.log, feed, from, to, nil, func(fs compliance.FS, cut *event.FeedInfo) (compliance.Adapter, error) {
 		info := *cut
 		if info.Adapter == "" { // of the configuration file
 			for _, c := range n.cfg.Feeds {
@@ -181,7 +191,15 @@ func (n *Node) replayFeed(ctx context.Context, feed string, from, to event.Offse
 		return n.adapter(&info, fs, "replay")
 	}, func(r compliance.Replayed) error {
 		return each(admin.ReplayedCut{First: r.First, Last: r.Last, Name: r.Receipt.Name, Bytes: r.Receipt.Bytes, SHA256: r.Receipt.SHA256[:], Files: r.Files})
-	})
+	}))
+}
+
+// replayRefusal makes a refusal of what another node, or another time, would not do better.
+func replayRefusal(err error) error {
+	if errors.Is(err, compliance.ErrReplay) || errors.Is(err, compliance.ErrNoReplay) {
+		return chat.Refuse(chat.CodeConflict, "%v", err)
+	}
+	return err
 }
 
 // Feeds returns this node's view of the compliance feeds.

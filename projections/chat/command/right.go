@@ -26,7 +26,7 @@ var rights = map[uint16]Right{
 	40: {false, roles.MessageRemove, "R9"}, 41: {false, roles.MessageRemove, "R9"},
 	42: {false, roles.LogRead, ""}, 43: {false, roles.AdminChange, ""}, 44: {false, roles.AdminChange, ""}, 45: {false, roles.DataImport, ""},
 	50: {false, roles.PoolItself, ""}, 51: {false, roles.PoolItself, ""}, 52: {false, roles.PoolItself, ""},
-	53: {false, roles.FeedChange, ""}, 54: {false, roles.FeedChange, ""}, 55: {false, roles.FeedChange, ""}, 56: {false, roles.FeedChange, ""},
+	53: {false, roles.FeedChange, ""}, 54: {false, roles.FeedChange, ""}, 55: {false, roles.FeedPause, ""}, 56: {false, roles.FeedPause, ""},
 	60: {false, roles.PolicyChange, ""}, 61: {false, roles.PolicyChange, ""}, 62: {false, roles.PolicyGrant, ""},
 	63: {false, roles.ConfigurationChange, ""}, 64: {false, roles.ConfigurationChange, ""},
 	65: {false, roles.ComplianceChange, ""}, 66: {false, roles.ComplianceChange, ""}, 67: {false, roles.AdminChange, ""},

@@ -29,6 +29,8 @@ type Feed struct {
 	Paused   bool
 	Reason   string // of the pause
 	Removed  bool
+
+	Since event.Offset // of the event that set it, or set it again after a removal; of a feed of the nodes' files: that claimed it first
 }
 
 // Configured reports whether the log, and not a node's file, says how the feed is to run.
@@ -49,6 +51,7 @@ func (f *Feed) code(c *event.Coder) {
 	c.Bool(12, &f.Paused)
 	event.Str(c, 13, &f.Reason)
 	c.Bool(14, &f.Removed)
+	event.Uint(c, 15, &f.Since)
 }
 
 // Feeds is all feeds. It is a persistent value: Copy is O(1).
@@ -141,6 +144,9 @@ func (t *Feeds) claimed(e *event.Envelope, v *event.FeedClaimed) (*Feed, error) 
 	if v.Epoch != f.Epoch+1 {
 		return nil, fmt.Errorf("feed %s gets epoch %d after %d", v.Feed, v.Epoch, f.Epoch)
 	}
+	if f.Since == 0 {
+		f.Since = e.Offset
+	}
 	f.Owner, f.Epoch = e.Node, v.Epoch
 	return f, nil
 }
@@ -178,6 +184,9 @@ func (t *Feeds) set(e *event.Envelope, v *event.FeedSet) (*Feed, error) {
 	}
 	if v.From != 0 {
 		f.Receipt = v.From - 1
+	}
+	if f.Removed || f.Since == 0 {
+		f.Since = e.Offset
 	}
 	f.Info, f.Removed, f.Revision = v.Info, false, e.Offset
 	return f, nil

@@ -114,7 +114,8 @@ const (
 	LogRead           Action = "log.read" // events and the state at any time, content included
 	LogVerify         Action = "log.verify"
 	FeedRead          Action = "feed.read"
-	FeedChange        Action = "feed.change"
+	FeedChange        Action = "feed.change" // set and rm: it decides who gets everything that is said
+	FeedPause         Action = "feed.pause"  // pause and resume
 	FeedProve         Action = "feed.prove"
 	ProjectionRead    Action = "projection.read"
 	ProjectionRebuild Action = "projection.rebuild"
@@ -144,7 +145,7 @@ var granted = map[Action][]Role{
 
 	AdminRead: {Auditor}, AdminChange: nil,
 
-	LogRead: {Auditor}, LogVerify: {Auditor, Operator}, FeedRead: {Auditor, Operator}, FeedChange: {Operator},
+	LogRead: {Auditor}, LogVerify: {Auditor, Operator}, FeedRead: {Auditor, Operator}, FeedChange: nil, FeedPause: {Operator},
 	FeedProve: {Auditor}, ProjectionRead: {Auditor, Operator}, ProjectionRebuild: {Operator},
 	HoldRead: {Auditor}, HoldChange: nil, DataExport: {Auditor}, DataImport: nil,
 }

@@ -49,6 +49,10 @@ func TestTable(t *testing.T) {
 			}
 		}
 	}
+	// Where a feed delivers to is who reads everything that was said.
+	if !operator.May(FeedPause) || operator.May(FeedChange) || auditor.May(FeedPause) || len(For(FeedChange)) != 1 {
+		t.Errorf("feeds are set by %v and paused by %v", For(FeedChange), For(FeedPause))
+	}
 	if !users.May(UserChange) || !users.May(PolicyGrant) || users.May(LogRead) {
 		t.Error("a user administrator looks after people, and no more")
 	}
