@@ -238,6 +238,11 @@ func (n *Node) erase() {
 
 // purgeViews rewrites the views without the messages that were removed from the history.
 func (n *Node) purgeViews(ctx context.Context, to event.Offset) error {
+	for !n.historyRun.Alone() { // other rows of it may have the text still, and would keep it
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.historyRun.WaitFor(ctx, to); err != nil {
 		return err // a projection that stops ends the node
 	}
