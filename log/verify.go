@@ -320,7 +320,9 @@ type reasons struct {
 }
 
 // isReason reports whether explain looks at events of a kind.
-func isReason(k event.Kind) bool { return k == event.KindMessagesRemoved || k == event.KindMessagesPurged }
+func isReason(k event.Kind) bool {
+	return k == event.KindMessagesRemoved || k == event.KindMessagesPurged
+}
 
 type erasedPost struct {
 	offset    event.Offset

@@ -2,10 +2,10 @@ package chat
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"parley/log/event"
+	"parley/projections/chat/command"
 	"parley/projections/chat/directory"
 )
 
@@ -224,42 +224,9 @@ func (s *State) setRoles(save Saver, room event.RoomID, list []event.Access) {
 	s.rooms.Put(nil, &r) // its row says nothing of roles
 }
 
-// RoleEdit changes who has a role in a room: everybody loses it if All is set, then those in Remove do, then those in Add get it.
-type RoleEdit struct {
-	Role        event.Role
-	All         bool
-	Remove, Add []event.Principal
-}
-
-// EditRoles returns the entries that edits alter, one after the other, in the access of a room, by principal; "" is a room
-// that is going to be made.
+// EditRoles returns the entries that edits alter in the access of a room, by principal; "" is a room that is going to be made.
 func (s *State) EditRoles(room event.RoomID, edits []RoleEdit) []event.Access {
-	now := map[event.Principal]event.Role{}
-	for a := range s.Access(room) {
-		now[a.Principal] = a.Role
-	}
-	then := maps.Clone(now)
-	for _, e := range edits {
-		for p := range then {
-			if e.All {
-				then[p] &^= e.Role
-			}
-		}
-		for _, p := range e.Remove {
-			then[p] &^= e.Role
-		}
-		for _, p := range e.Add {
-			then[p] |= e.Role
-		}
-	}
-	var out []event.Access
-	for p, r := range then {
-		if r != now[p] {
-			out = append(out, event.Access{Principal: p, Role: r})
-		}
-	}
-	slices.SortFunc(out, func(x, y event.Access) int { return cmp.Compare(x.Principal, y.Principal) })
-	return out
+	return command.EditRoles(s.Access(room), edits)
 }
 
 // linkGrants builds what is derived from the grants, after they were loaded.

@@ -93,6 +93,7 @@ type (
 type (
 	Code     = command.Code
 	Refusal  = command.Refusal
+	RoleEdit = command.RoleEdit
 	RowFault = command.RowFault
 )
 

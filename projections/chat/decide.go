@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"errors"
 	"strings"
 
 	"parley/log/event"
@@ -20,15 +21,20 @@ type Decision struct {
 }
 
 // Decide turns a request into events, or refuses it: an error is a *Refusal. It does not change s. With a refusal
-// the Result may still tell something, such as the present version of a setting.
+// the Result may still tell something, such as the present version of a setting. A refusal names the rule that is broken and
+// whom it is about, unless it asks to try again.
 //
 // Whether the command took effect before is asked first, then whether it may, then whether it makes sense. What shows
 // messages is the exception: whoever has lost the right to see them does not see them again.
 func Decide(s *State, r Request, env Env) (Decision, error) {
 	out, err := decide(s, r, env)
 	if err == nil && len(out.Events) > event.MaxBatchEvents {
-		return Decision{}, Refuse(CodeTooLarge, "%T: it takes %d events, most of them ends of sessions, at most %d: do it in parts",
+		out, err = Decision{}, Refuse(CodeTooLarge, "%T: it takes %d events, most of them ends of sessions, at most %d: do it in parts",
 			r.Command, len(out.Events), event.MaxBatchEvents)
+	}
+	var f *Refusal
+	if errors.As(err, &f) {
+		f.Complete(r.By)
 	}
 	return out, err
 }

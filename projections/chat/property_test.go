@@ -227,6 +227,12 @@ func TestRandomHistories(t *testing.T) {
 			if m.s.Hash() != before {
 				rt.Fatalf("deciding %T changed the state", r.Command)
 			}
+			if err1 != nil {
+				f := AsRefusal(err1)
+				if f.Code != CodeUnavailable && f.Code != CodeUnsupported && (f.Rule == "" || f.Principal == "") {
+					rt.Fatalf("%T is refused without a rule or a principal: %+v", r.Command, f)
+				}
+			}
 			envelopes, d, err := m.do(r.Origin, r.Command)
 			for _, e := range envelopes {
 				if err := shadow.Fold(e, nil); err != nil {

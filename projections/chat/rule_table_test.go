@@ -18,6 +18,9 @@ type scene struct {
 
 // refused does what must be refused, by that rule and about that principal, and checks that nothing came of it.
 func (s *scene) refused(o Origin, c Command, code Code, rule string, about event.Principal) {
+	if about == "" { // about nobody else than who asks
+		about = o.By
+	}
 	s.t.Helper()
 	before := s.s.Offset()
 	_, _, err := s.do(o, c)

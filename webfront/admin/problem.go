@@ -19,7 +19,7 @@ type Problem struct {
 	Status    int             `json:"status"`
 	Detail    string          `json:"detail" doc:"one line for people"`
 	Code      string          `json:"code" doc:"the condition, such as not_found"`
-	Rule      string          `json:"rule,omitempty" doc:"the rule that is broken: R1 to R15 of rooms, D1 and on of the directory, A1: a role is missing"`
+	Rule      string          `json:"rule,omitempty" doc:"the rule that is broken: R1 to R15 of rooms, D1 and on of the directory, V1 and on of requests as such, A1: a role is missing"`
 	Principal event.Principal `json:"principal,omitempty" doc:"whom it is about"`
 	Room      event.RoomID    `json:"room,omitempty"`
 	Rows      []ProblemRow    `json:"rows,omitempty" doc:"every bad row of an import"`

@@ -54,7 +54,7 @@ type Refusal struct {
 	Text string // one line for people: what was refused and why; never message text
 	Room event.RoomID
 
-	Rule      string          // the rule that is broken: "R1" to "R15" of protocol digest section 7, "D1" ... of the directory
+	Rule      string          // the rule that is broken: "R1" to "R15" of protocol digest section 7, "D1" ... of the directory, "V1" ... of requests as such
 	Principal event.Principal // whom the refusal is about, when it is about one
 	Rows      []RowFault      // every bad row of an import, of a change of roles, of a grant
 }
@@ -117,6 +117,33 @@ func (r *Refusal) Breaks(rule string, p event.Principal) *Refusal {
 func (r *Refusal) About(p event.Principal) *Refusal {
 	r.Principal = event.Principal(strings.ToValidUTF8(string(p), "?"))
 	return r
+}
+
+// The rules of requests as such, for a refusal that breaks none of the rooms' or the directory's.
+var formRules = map[Code]string{
+	CodeInvalid:    "V1", // what is given is well formed
+	CodeTooLarge:   "V2", // nothing is over its limit
+	CodeNotFound:   "V3", // what is named exists
+	CodeConflict:   "V4", // what is changed is as the caller saw it, and nothing else has its name or needs it
+	CodeStaleEpoch: "V4",
+	CodeNotJoined:  "V5", // who acts in a room is in it
+	CodeForbidden:  "V6", // what is done is allowed by the settings of the room or its category
+	CodeDisabled:   "V6",
+}
+
+// Complete names a rule, and the one who gave the command where the refusal is about nobody else. A refusal that asks to try
+// again breaks no rule.
+func (r *Refusal) Complete(by event.Principal) {
+	rule, broken := formRules[r.Code]
+	if !broken {
+		return
+	}
+	if r.Rule == "" {
+		r.Rule = rule
+	}
+	if r.Principal == "" {
+		r.About(by)
+	}
 }
 
 // AsRefusal returns err as a refusal; an error that is none becomes CodeUnavailable, because its outcome is unknown.

@@ -61,11 +61,16 @@ const Everyone Ref = 0
 
 // node is a principal that stands for more than one user, as a place in the graph. Nodes are immutable.
 type node struct {
+	above     []Ref // itself and everything that its being in these puts it into, ascending
+	near      [fewAbove]Ref
 	principal event.Principal
 	in        []Ref // the groups it is a direct member of; the parent of a unit
-	above     []Ref // itself and everything that its being in these puts it into, ascending
 	kids      []Ref // the nodes that have it in their in, ascending
 }
+
+// fewAbove is how many numbers a node keeps in the line of memory that says where they are: a rights check reads them for
+// each group of a user.
+const fewAbove = 8
 
 // member says that an account or a group is a member of a group, or lives in a unit.
 type member struct {
@@ -352,6 +357,10 @@ func (d *Directory) isNested(r Ref) bool {
 
 // putNode stores a node and notes whether it is nested.
 func (d *Directory) putNode(r Ref, n *node) {
+	if len(n.above) <= fewAbove {
+		k := copy(n.near[:], n.above)
+		n.above = n.near[:k:k]
+	}
 	d.nodes.set(r, n)
 	if is := len(n.above) > 1; is != d.isNested(r) {
 		words := make([]uint64, max(len(d.nested), int(r/64)+1))
