@@ -11,6 +11,7 @@ import (
 	"parley/projections/chat/form"
 	"parley/projections/chat/invites"
 	"parley/projections/chat/memory"
+	"parley/projections/chat/messages"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
@@ -93,7 +94,7 @@ const (
 	MaxNameBytes           = form.MaxNameBytes
 	MaxNameCharacters      = form.MaxNameCharacters
 	MaxDescriptionBytes    = form.MaxDescriptionBytes
-	MaxRTFBytes            = 64000 // UTF-8 bytes of the RTF form of a message
+	MaxRTFBytes            = messages.MaxRTFBytes
 	MaxPrincipalBytes      = form.MaxPrincipalBytes
 	MaxPrincipals          = form.MaxPrincipals
 	MaxJoinRooms           = 1000 // in one join or part
