@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -203,6 +204,40 @@ func (a *Archive) Put(ctx context.Context, cut Cut, ext string, write func(io.Wr
 		return Receipt{}, fmt.Errorf("archive %s in %s: %w", name, a.dir, err)
 	}
 	return r, nil
+}
+
+// streamed is how much Stream gathers before it writes, in bytes.
+const streamed = 64 << 10
+
+// Stream writes a cut's one file while it reads the run, so memory does not depend on the cut: head, and then what add appends
+// for each event. If that is nothing for any of them there is no file. Else it is as Put.
+func (a *Archive) Stream(ctx context.Context, cut Cut, ext, head string, run iter.Seq2[event.Envelope, error], add func(b []byte, e event.Envelope) ([]byte, error)) (Receipt, error) {
+	return a.Put(ctx, cut, ext, func(w io.Writer) error {
+		b, empty := []byte(head), true
+		for e, err := range run {
+			if err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			before := len(b)
+			if b, err = add(b, e); err != nil {
+				return err
+			}
+			if empty = empty && len(b) == before; len(b) >= streamed {
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
+				b = b[:0]
+			}
+		}
+		if empty {
+			return ErrNothing
+		}
+		_, err := w.Write(b)
+		return err
+	})
 }
 
 // Output is one of several files of a cut.

@@ -11,7 +11,6 @@ package csv
 
 import (
 	"context"
-	"io"
 	"iter"
 	"strconv"
 	"strings"
@@ -57,38 +56,11 @@ const Header = "offset,at,act,room_uri,room_name,category,by,by_name,by_email,in
 
 var acts = map[render.What]string{render.Join: "join", render.Part: "part", render.Chat: "chat", render.Read: "read", render.Search: "search", render.Removal: "removal"}
 
-const buffered = 64 << 10
-
 // Deliver implements compliance.Adapter. It writes while it reads.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
-	return a.archive.Put(ctx, cut, "csv", func(w io.Writer) error {
-		b := []byte(Header)
-		empty := true
-		for e, err := range run {
-			if err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := render.Acts(cut, e, func(x render.Act) {
-				b = a.row(b, cut, x)
-				empty = false
-			}); err != nil {
-				return err
-			}
-			if len(b) >= buffered {
-				if _, err := w.Write(b); err != nil {
-					return err
-				}
-				b = b[:0]
-			}
-		}
-		if empty {
-			return compliance.ErrNothing
-		}
-		_, err := w.Write(b)
-		return err
+	return a.archive.Stream(ctx, cut, "csv", Header, run, func(b []byte, e event.Envelope) ([]byte, error) {
+		err := render.Acts(cut, e, func(x render.Act) { b = a.row(b, cut, x) })
+		return b, err
 	})
 }
 

@@ -4,7 +4,6 @@ package jsonl
 
 import (
 	"context"
-	"io"
 	"iter"
 
 	"parley/compliance"
@@ -32,36 +31,9 @@ func New(dir string, fs compliance.FS, node event.NodeID) *Adapter {
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
-// buffered is how much is gathered before it is written, in bytes.
-const buffered = 64 << 10
-
 // Deliver implements compliance.Adapter. It writes while it reads: its memory does not depend on the cut.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
-	return a.archive.Put(ctx, cut, "jsonl", func(w io.Writer) error {
-		var b []byte
-		empty := true
-		for e, err := range run {
-			if err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if b, err = render.AppendLine(b, cut, e); err != nil {
-				return err
-			}
-			empty = false
-			if len(b) >= buffered {
-				if _, err := w.Write(b); err != nil {
-					return err
-				}
-				b = b[:0]
-			}
-		}
-		if empty {
-			return compliance.ErrNothing
-		}
-		_, err := w.Write(b)
-		return err
+	return a.archive.Stream(ctx, cut, "jsonl", "", run, func(b []byte, e event.Envelope) ([]byte, error) {
+		return render.AppendLine(b, cut, e)
 	})
 }

@@ -28,6 +28,7 @@ type Transform struct{ root *template.Template }
 const (
 	MaxTransform   = 64 << 10  // bytes of the template
 	MaxSteps       = 5_000_000 // of one document: seconds
+	trialSteps     = 20_000    // of a small document
 	MaxTransformed = 256 << 20 // bytes of output of one document
 	maxMade        = 1 << 20   // bytes of a text that a function makes
 	stepBytes      = 256       // of text that count as one step
@@ -309,6 +310,6 @@ func (c *counter) Write(p []byte) (int, error) {
 // Trial runs a template over a document that is small, within bounds that are small too.
 func (t *Transform) Trial(document any) ([]byte, error) {
 	var out bytes.Buffer
-	err := t.Execute(context.Background(), &out, document, MaxSteps/50)
+	err := t.Execute(context.Background(), &out, document, trialSteps)
 	return out.Bytes(), err
 }

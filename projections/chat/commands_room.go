@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"parley/log/event"
+	"parley/projections/chat/messages"
 )
 
 // atHome refuses a session command from an incarnation of a node that the log knows to be over: a session opened for
@@ -153,7 +154,7 @@ func (d *decider) post(c *Post) (Decision, error) {
 	if !rights.Post && !d.Trusted {
 		return Decision{}, inRoom(c.Room, CodeForbidden, "post: %s may not post in room %s", d.By, c.Room).Breaks("R6", d.By)
 	}
-	if err := d.checkPost(c, cat); err != nil {
+	if err := messages.Post(c, d.s.Limits(), cat.Info.FileUpload || d.Trusted); err != nil {
 		return Decision{}, err
 	}
 	if cat.Info.ArchiveLag != 0 && d.s.feeds.Behind(c.Room, cat.ID, &cat.Info, d.s.head.waited, d.env.At) != "" {

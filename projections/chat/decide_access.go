@@ -2,18 +2,17 @@ package chat
 
 import (
 	"slices"
-	"unicode/utf8"
 
 	"parley/log/event"
 	"parley/projections/chat/command"
+	"parley/projections/chat/messages"
 )
 
 // Limits of what administrators may do.
 const (
-	MaxTokens       = 1000
-	maxFilterBytes  = 4096 // of a recorded question
-	tokenHashBytes  = 32
-	maxImportedText = 64_000 // bytes: the greatest limit that a configuration may have for a story
+	MaxTokens      = 1000
+	maxFilterBytes = 4096 // of a recorded question
+	tokenHashBytes = 32
 )
 
 func (d *decider) recordRead(c *RecordRead) (Decision, error) {
@@ -87,7 +86,7 @@ func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
 	out, last, before := Decision{Result: Result{Room: c.Room}}, d.s.tally(c.Room).lastMessage, uint64(0)
 	for i := range c.Messages {
 		m := &c.Messages[i]
-		switch f := d.checkImported(m); {
+		switch f := messages.Imported(m, d.env.At); {
 		case f != nil:
 			f.Room = c.Room
 			bad.Add(i, f)
@@ -104,33 +103,6 @@ func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
 		return Decision{}, err
 	}
 	return out, nil
-}
-
-// checkImported refuses what no message can be, in any configuration: limits may have been others when it was posted.
-func (d *decider) checkImported(m *ImportedMessage) *Refusal {
-	switch {
-	case m.ID == 0:
-		return Refuse(CodeInvalid, "a message without an id")
-	case m.ID >= 1<<62:
-		return Refuse(CodeInvalid, "message %d: no message has so great an id", m.ID)
-	case !isUser(m.Author) || checkLine("author", string(m.Author), MaxPrincipalBytes) != nil:
-		return Refuse(CodeInvalid, "message %d: author %q is not \"sip:name@domain\" in lower case", m.ID, m.Author).About(m.Author)
-	case m.PostedAt > d.env.At:
-		return Refuse(CodeInvalid, "message %d was posted at %s, which is still to come", m.ID, m.PostedAt)
-	case m.Text == "" || !utf8.ValidString(m.Text) || !utf8.ValidString(m.RTF):
-		return Refuse(CodeInvalid, "message %d: no text, or not UTF-8", m.ID)
-	case len(m.Text) > maxImportedText || len(m.RTF) > MaxRTFBytes || len(m.Links) > MaxLinks:
-		return Refuse(CodeTooLarge, "message %d: %d bytes of text (at most %d), %d of RTF (at most %d), %d links (at most %d)", m.ID,
-			len(m.Text), maxImportedText, len(m.RTF), MaxRTFBytes, len(m.Links), MaxLinks)
-	case (m.Title != "") != m.Story || len(m.Title) > MaxNameBytes || checkLine("title", m.Title, MaxNameBytes) != nil:
-		return Refuse(CodeInvalid, "message %d: a story has a title of one line, and nothing else has", m.ID)
-	}
-	for _, l := range m.Links {
-		if l.URI == "" || checkLine("link", l.URI, maxImportedText) != nil || checkLine("link", l.Name, maxImportedText) != nil {
-			return Refuse(CodeInvalid, "message %d: a link to nowhere, or not one line", m.ID)
-		}
-	}
-	return nil
 }
 
 func (s *State) messageImported(e *event.Envelope, v *event.MessageImported, save Saver) error {

@@ -2,74 +2,12 @@ package chat
 
 import (
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"parley/log/event"
 	"parley/projections/chat/holds"
-	"parley/projections/chat/policy"
+	"parley/projections/chat/messages"
 )
-
-// Limits of messages and of questions about them.
-const (
-	MaxLinks      = 100 // of one message
-	MaxQueryBytes = 1024
-	MaxAuthors    = 100 // in one query
-)
-
-// fileLink marks a link to a file in the text of a message, whatever its sender says of it.
-const fileLink = "ma-filelink:"
-
-// checkPost refuses what no message can be. Of two faults that of the sender's right comes first.
-func (d *decider) checkPost(c *Post, cat *category) error {
-	limits := d.s.Limits()
-	most := limits.MessageSizeLimit
-	if c.Story {
-		most = limits.StorySizeLimit
-		if err := checkTitle("story", c.Title, MaxNameCharacters); err != nil {
-			return err
-		}
-	} else if c.Title != "" {
-		return inRoom(c.Room, CodeInvalid, "post to room %s: only a story has a title", c.Room)
-	}
-	switch {
-	case c.Text == "":
-		return inRoom(c.Room, CodeInvalid, "post to room %s: no text", c.Room)
-	case uint64(len(c.Text)) > most || len(c.RTF) > MaxRTFBytes:
-		return inRoom(c.Room, CodeTooLarge, "post to room %s: %d bytes of text (at most %d), %d of RTF (at most %d)",
-			c.Room, len(c.Text), most, len(c.RTF), MaxRTFBytes)
-	case !utf8.ValidString(c.Text) || !utf8.ValidString(c.RTF):
-		return inRoom(c.Room, CodeInvalid, "post to room %s: not UTF-8", c.Room)
-	case len(c.Links) > MaxLinks:
-		return inRoom(c.Room, CodeTooLarge, "post to room %s: %d links, at most %d", c.Room, len(c.Links), MaxLinks)
-	}
-	files := strings.Contains(c.Text, fileLink)
-	for i := range c.Links {
-		l := &c.Links[i]
-		switch l.Kind {
-		case event.LinkFile:
-			if files = true; l.Size > limits.MaxFileSizeKB<<10 {
-				return inRoom(c.Room, CodeTooLarge, "post to room %s: a file of %d bytes, at most %d KB", c.Room, l.Size, limits.MaxFileSizeKB)
-			}
-		case event.LinkURL, event.LinkRoom:
-		default:
-			return inRoom(c.Room, CodeInvalid, "post to room %s: link of kind %q", c.Room, l.Kind)
-		}
-		if l.URI == "" {
-			return inRoom(c.Room, CodeInvalid, "post to room %s: a link to nowhere", c.Room)
-		}
-		if err := checkLine("link", l.URI, policy.MaxURL); err != nil {
-			return err
-		}
-		if err := checkLine("name of a link", l.Name, policy.MaxURL); err != nil {
-			return err
-		}
-	}
-	if files && !cat.Info.FileUpload && !d.Trusted {
-		return inRoom(c.Room, CodeForbidden, "post to room %s: its category lets no files in", c.Room)
-	}
-	return nil
-}
 
 // historyRange fixes which messages an answer shows.
 func (d *decider) historyRange(c *ReadHistory, last uint64) (from, to uint64) {
@@ -88,32 +26,12 @@ func (d *decider) historyRange(c *ReadHistory, last uint64) (from, to uint64) {
 	return from, min(to, from+n-1)
 }
 
-func (d *decider) checkQuery(what string, q *event.Query) error {
-	if len(q.Text) > MaxQueryBytes || len(q.Authors) > MaxAuthors {
-		return Refuse(CodeTooLarge, "%s: %d bytes of text (at most %d), %d authors (at most %d)", what, len(q.Text), MaxQueryBytes, len(q.Authors), MaxAuthors)
-	}
-	if !utf8.ValidString(q.Text) {
-		return Refuse(CodeInvalid, "%s: not UTF-8", what)
-	}
-	switch q.Match {
-	case "", event.MatchAll, event.MatchOr, event.MatchExact:
-	default:
-		return Refuse(CodeInvalid, "%s: match %q is not \"all\", \"or\" or \"exact\"", what, q.Match)
-	}
-	for _, p := range q.Authors {
-		if err := checkLine(what+": author", string(p), MaxPrincipalBytes); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // searchMessages records a search. A room that may not be read refuses all: nothing was shown.
 func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
 	if err := checkRooms("search", c.Rooms); err != nil {
 		return Decision{}, err
 	}
-	if err := d.checkQuery("search", &c.Query); err != nil {
+	if err := messages.Query("search", &c.Query); err != nil {
 		return Decision{}, err
 	}
 	rooms := slices.Clone(c.Rooms)
@@ -147,7 +65,7 @@ func (d *decider) removeMessages(c *RemoveMessages) (Decision, error) {
 	if d.s.rooms.Get(c.Room) == nil {
 		return Decision{}, inRoom(c.Room, CodeNotFound, "remove messages: no room %s", c.Room)
 	}
-	if err := d.checkQuery("remove messages", &c.Query); err != nil {
+	if err := messages.Query("remove messages", &c.Query); err != nil {
 		return Decision{}, err
 	}
 	text := c.Text

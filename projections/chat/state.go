@@ -13,6 +13,7 @@ import (
 	"parley/projections/chat/invites"
 	"parley/projections/chat/keys"
 	"parley/projections/chat/memory"
+	"parley/projections/chat/messages"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
 	"parley/projections/chat/table"
@@ -95,7 +96,7 @@ const (
 	MaxNameBytes           = form.MaxNameBytes
 	MaxNameCharacters      = form.MaxNameCharacters
 	MaxDescriptionBytes    = form.MaxDescriptionBytes
-	MaxRTFBytes            = 64000 // UTF-8 bytes of the RTF form of a message
+	MaxRTFBytes            = messages.MaxRTFBytes
 	MaxPrincipalBytes      = form.MaxPrincipalBytes
 	MaxPrincipals          = form.MaxPrincipals
 	MaxJoinRooms           = 1000 // in one join or part

@@ -73,7 +73,7 @@ var table = []row{
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
 		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
-			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/keys", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/command", "projections/chat/form"}},
+			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/keys", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/messages", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
