@@ -131,7 +131,7 @@ func (n *Node) adminOptions() (admin.Options, error) {
 	o := admin.Options{Pool: adminPool{n}, Log: n.log, Node: n.id, Logger: n.logger, DigestMD5: n.cfg.SIP.DigestMD5,
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
-		Remote: n.nodes.Status, FeedOps: n.feedOps(),
+		Remote: n.nodes.Status, FeedOps: n.feedOps(), Current: n.current.Load,
 		History: n.readHistory, Receipts: n.receipts,
 	}
 	var err error
