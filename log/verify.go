@@ -399,13 +399,23 @@ func (r *reasons) explain(e *entry) {
 
 // purge takes what a purge of a room is the reason for.
 func (r *reasons) purge(room event.RoomID, g purge) {
-	r.rooms[room] = slices.DeleteFunc(r.rooms[room], func(p erasedPost) bool {
+	posts := r.rooms[room]
+	place := func(o event.Offset) int {
+		k, _ := slices.BinarySearchFunc(posts, o, func(p erasedPost, o event.Offset) int { return cmp.Compare(p.offset, o) })
+		return k
+	}
+	first, last := place(g.First.Offset), place(g.Last.Offset+1)
+	if first >= last {
+		return
+	}
+	left := slices.DeleteFunc(posts[first:last:last], func(p erasedPost) bool {
 		means := g.names(p.offset, p.message, p.by, p.at)
 		if means {
 			r.take(&p)
 		}
 		return means
 	})
+	r.rooms[room] = slices.Delete(posts, first+len(left), last)
 }
 
 // author returns one text for all equal ones: a thousand posts of a user should not keep a thousand entries in memory.

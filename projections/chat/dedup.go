@@ -1,10 +1,7 @@
 package chat
 
 import (
-	"hash/fnv"
-
 	"parley/log/event"
-	"parley/projections/chat/form"
 	"parley/projections/chat/memory"
 )
 
@@ -18,40 +15,7 @@ func (s *State) Remembered() (n int, oldest event.Time) { return s.memory.Len(),
 // Forget drops them, and remembers none from here on: for a fold that never decides. The caller owns s; its clones forget too.
 func (s *State) Forget() { s.memory.Forget() }
 
-// resultOf returns what has to be kept of a result.
-func resultOf(e *event.Envelope) (a, b uint64) {
-	switch v := e.Event.(type) {
-	case *event.Joined:
-		return nodeKey(e.Node), uint64(v.Incarnation)
-	case *event.Posted:
-		return v.MessageID, 0
-	case *event.HistoryRead:
-		return v.First, v.Last
-	case *event.RoomCreated:
-		return form.PackID(string(e.Room))
-	case *event.CategoryCreated:
-		return form.PackID(string(v.Category))
-	case *event.AddInCreated:
-		return form.PackID(string(v.AddIn))
-	case *event.GroupCreated:
-		return form.PackID(string(v.Group))
-	case *event.TokenIssued:
-		return form.PackID(string(v.Token))
-	case *event.UnitCreated:
-		return form.PackID(string(v.Unit))
-	case *event.SettingPublished:
-		return v.Setting.Version, 0
-	case *event.NodeStarted:
-		return uint64(v.Incarnation), 0
-	case *event.FeedClaimed:
-		return v.Epoch, 0
-	case *event.FeedCut:
-		return uint64(v.First), uint64(v.Last)
-	}
-	return 0, 0
-}
-
-// recall returns the decision of a command that took effect before.
+// recall returns the decision of a command that took effect before. It is asked before rights are.
 //
 // A join counts as seen only on the incarnation of the node that it opened sessions on: elsewhere it would be
 // another session, and a client that was told "joined" there could not post. A search never does: it shows what is found
@@ -64,77 +28,15 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	if !ok {
 		return d, false
 	}
-	d.Offset = offset
-	d.Result.Duplicate = true
+	d.Offset, d.Result = offset, memory.Result(r.Command, a, b)
 	switch c := r.Command.(type) {
 	case *Join:
-		if a != nodeKey(r.Node) || b != uint64(r.Incarnation) {
+		if a != memory.NodeKey(r.Node) || b != uint64(r.Incarnation) {
 			return Decision{}, false
 		}
 		d.Result.Refused = s.refusedOf(r, c)
 	case *SearchMessages:
 		return Decision{}, false
-	case *Post:
-		d.Result.Room, d.Result.MessageID = c.Room, a
-	case *ReadHistory:
-		d.Result.Room, d.Result.First, d.Result.Last = c.Room, a, b
-	case *PublishSetting:
-		d.Result.Version = a
-	case *StartNode, *ClaimFeed:
-		d.Result.Epoch = a
-	case *CutFeed:
-		d.Result.Epoch, d.Result.First, d.Result.Last = c.Epoch, a, b
-	case *ReceiptFeed:
-		d.Result.Epoch, d.Result.First, d.Result.Last = c.Receipt.Epoch, uint64(c.Receipt.First), uint64(c.Receipt.Last)
-	case *CreateRoom:
-		d.Result.Room = event.RoomID(form.UnpackID(a, b))
-	case *ChangeRoom:
-		d.Result.Room = c.ID
-	case *RemoveRoom:
-		d.Result.Room = c.ID
-	case *CreateCategory:
-		d.Result.Category = event.CategoryID(form.UnpackID(a, b))
-	case *ChangeCategory:
-		d.Result.Category = c.ID
-	case *RemoveCategory:
-		d.Result.Category = c.ID
-	case *CreateAddIn:
-		d.Result.AddIn = event.AddInID(form.UnpackID(a, b))
-	case *ChangeAddIn:
-		d.Result.AddIn = c.ID
-	case *RemoveAddIn:
-		d.Result.AddIn = c.ID
-	case *RemoveMessages:
-		d.Result.Room = c.Room
-	case *ClearRoom:
-		d.Result.Room = c.Room
-	case *PurgeMessages:
-		d.Result.Room = c.Room
-	case *CreateGroup:
-		d.Result.Group = event.GroupID(form.UnpackID(a, b))
-	case *ChangeGroup:
-		d.Result.Group = c.ID
-	case *RemoveGroup:
-		d.Result.Group = c.ID
-	case *IssueToken:
-		d.Result.Token = event.TokenID(form.UnpackID(a, b))
-	case *RevokeToken:
-		d.Result.Token = c.Token
-	case *ImportMessages:
-		d.Result.Room = c.Room
-	case *CreateUnit:
-		d.Result.Unit = event.UnitID(form.UnpackID(a, b))
-	case *ChangeUnit:
-		d.Result.Unit = c.ID
-	case *RemoveUnit:
-		d.Result.Unit = c.ID
 	}
 	return d, true
-}
-
-// nodeKey is never 0, so that a join always leaves something behind.
-func nodeKey(n event.NodeID) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(n))
-	return h.Sum64() | 1
 }

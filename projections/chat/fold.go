@@ -6,6 +6,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat/directory"
+	"parley/projections/chat/memory"
 )
 
 // ErrContradiction is the class of Fold's errors: the event cannot have happened in this state, or its kind is not
@@ -37,7 +38,7 @@ func (s *State) Fold(e event.Envelope, save Saver) error {
 		s.feeds.Note(&e, s.head.waited, save)
 		s.head.waited = e.Offset
 	}
-	a, b := resultOf(&e)
+	a, b := memory.Words(&e)
 	s.memory.Remember(save, e.Command, e.Offset, e.At, a, b)
 	s.head.offset, s.head.at, s.head.chain, s.head.index = e.Offset, e.At, e.Chain, e.Index
 	(*headTable)(s).save(save)

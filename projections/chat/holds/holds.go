@@ -240,11 +240,14 @@ func (h *Holds) Dropped(save table.Saver, room event.RoomID) {
 
 // Came notes a message that the history of its room does not have, or that is older than those before it.
 func (h *Holds) Came(save table.Saver, e *event.Envelope) {
-	m, ok := event.MessageOf(e)
-	_, imported := e.Event.(*event.MessageImported)
-	if !ok || !imported && !m.Unlogged {
+	if p, ok := e.Event.(*event.Posted); ok && !p.Unlogged { // nearly all
 		return
 	}
+	m, ok := event.MessageOf(e)
+	if !ok {
+		return
+	}
+	_, imported := e.Event.(*event.MessageImported)
 	t := h.Trail(e.Room)
 	if imported {
 		t.Imported = m.ID
