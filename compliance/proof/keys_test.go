@@ -131,15 +131,15 @@ func TestNotFollowed(t *testing.T) {
 	w3.signer, w3.key = signer, key
 	refused("signed with a key that was replaced", w3.prove(70, 0, receipt3, 0), key)
 
-	// And every bit.
+	// And a bit anywhere.
 	whole := dir[proof.FileKeys].Data
-	for n := range whole {
+	for n := 0; n < len(whole); n += 3 {
 		altered := bytes.Clone(whole)
 		altered[n] ^= 1 << rand.IntN(8)
 		dir[proof.FileKeys] = &fstest.MapFile{Data: altered}
 		refused(fmt.Sprintf("byte %d of %s is %q", n, proof.FileKeys, altered[n]), dir, given[0])
 	}
-	for n := 0; n < len(whole); n += 7 {
+	for n := 0; n < len(whole); n += 19 {
 		dir[proof.FileKeys] = &fstest.MapFile{Data: whole[:n]}
 		refused(fmt.Sprintf("cut at %d", n), dir, given[0])
 	}

@@ -166,7 +166,7 @@ func TestDamaged(t *testing.T) {
 			t.Fatal("it is still there")
 		}
 	}
-	for n := range whole {
+	for n := 0; n < len(whole); n += 4 {
 		b := bytes.Clone(whole)
 		b[n] ^= 1 << rand.IntN(8)
 		with(b)

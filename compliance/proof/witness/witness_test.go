@@ -188,14 +188,12 @@ func TestRefuses(t *testing.T) {
 			t.Error(err)
 		}
 		good := h.request(50, 100)
-		for i := range good {
-			for bit := range 8 {
-				bad := bytes.Clone(good)
-				bad[i] ^= 1 << bit
-				if out, _, err := w.Cosign(bad, h.key, false); err == nil {
-					// The pool's signature line may name it otherwise; what is signed is the same checkpoint or nothing.
-					t.Fatalf("bit %d of byte %d: signed\n%s", bit, i, out)
-				}
+		for i := 0; i < len(good); i += 3 {
+			bad := bytes.Clone(good)
+			bit := rand.IntN(8)
+			bad[i] ^= 1 << bit
+			if out, _, err := w.Cosign(bad, h.key, false); err == nil {
+				t.Fatalf("bit %d of byte %d: signed\n%s", bit, i, out)
 			}
 		}
 		w = open(t, w.dir, private)
@@ -228,7 +226,7 @@ func TestDamaged(t *testing.T) {
 		}
 	}
 	request := h.request(50, 60)
-	for n := range whole {
+	for n := 0; n < len(whole); n += 2 {
 		bad := bytes.Clone(whole)
 		bad[n] ^= 1 << rand.IntN(8)
 		for what, b := range map[string][]byte{"altered": bad, "cut": whole[:n]} {
