@@ -1,11 +1,6 @@
 package chat
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"hash/fnv"
-
 	"parley/log/event"
 	"parley/projections/chat/memory"
 )
@@ -21,23 +16,23 @@ func (s *State) Remembered() (n int, oldest event.Time) { return s.memory.Len(),
 func resultOf(e *event.Envelope) (a, b uint64) {
 	switch v := e.Event.(type) {
 	case *event.Joined:
-		return nodeKey(e.Node), uint64(v.Incarnation)
+		return memory.Node(e.Node), uint64(v.Incarnation)
 	case *event.Posted:
 		return v.MessageID, 0
 	case *event.HistoryRead:
 		return v.First, v.Last
 	case *event.RoomCreated:
-		return packID(string(e.Room))
+		return memory.Pack(string(e.Room))
 	case *event.CategoryCreated:
-		return packID(string(v.Category))
+		return memory.Pack(string(v.Category))
 	case *event.AddInCreated:
-		return packID(string(v.AddIn))
+		return memory.Pack(string(v.AddIn))
 	case *event.GroupCreated:
-		return packID(string(v.Group))
+		return memory.Pack(string(v.Group))
 	case *event.TokenIssued:
-		return packID(string(v.Token))
+		return memory.Pack(string(v.Token))
 	case *event.UnitCreated:
-		return packID(string(v.Unit))
+		return memory.Pack(string(v.Unit))
 	case *event.SettingPublished:
 		return v.Setting.Version, 0
 	case *event.NodeStarted:
@@ -67,7 +62,7 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	d.Result.Duplicate = true
 	switch c := r.Command.(type) {
 	case *Join:
-		if a != nodeKey(r.Node) || b != uint64(r.Incarnation) {
+		if a != memory.Node(r.Node) || b != uint64(r.Incarnation) {
 			return Decision{}, false
 		}
 		d.Result.Refused = s.refusedOf(r, c)
@@ -76,7 +71,13 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	case *Post:
 		d.Result.Room, d.Result.MessageID = c.Room, a
 	case *ReadHistory:
-		d.Result.Room, d.Result.First, d.Result.Last = c.Room, a, b
+		now, err := (&decider{Origin: r.Origin, s: s}).readHistory(c)
+		if err != nil || r.Entitled() != nil {
+			return Decision{}, false // it is refused, as a fresh one
+		}
+		if d.Result.Room = c.Room; now.Result.Last > 0 { // else the category shows no history any more
+			d.Result.First, d.Result.Last = a, b
+		}
 	case *PublishSetting:
 		d.Result.Version = a
 	case *StartNode, *ClaimFeed:
@@ -86,19 +87,19 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	case *ReceiptFeed:
 		d.Result.Epoch, d.Result.First, d.Result.Last = c.Receipt.Epoch, uint64(c.Receipt.First), uint64(c.Receipt.Last)
 	case *CreateRoom:
-		d.Result.Room = event.RoomID(unpackID(a, b))
+		d.Result.Room = event.RoomID(memory.Unpack(a, b))
 	case *ChangeRoom:
 		d.Result.Room = c.ID
 	case *RemoveRoom:
 		d.Result.Room = c.ID
 	case *CreateCategory:
-		d.Result.Category = event.CategoryID(unpackID(a, b))
+		d.Result.Category = event.CategoryID(memory.Unpack(a, b))
 	case *ChangeCategory:
 		d.Result.Category = c.ID
 	case *RemoveCategory:
 		d.Result.Category = c.ID
 	case *CreateAddIn:
-		d.Result.AddIn = event.AddInID(unpackID(a, b))
+		d.Result.AddIn = event.AddInID(memory.Unpack(a, b))
 	case *ChangeAddIn:
 		d.Result.AddIn = c.ID
 	case *RemoveAddIn:
@@ -108,46 +109,23 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 	case *ClearRoom:
 		d.Result.Room = c.Room
 	case *CreateGroup:
-		d.Result.Group = event.GroupID(unpackID(a, b))
+		d.Result.Group = event.GroupID(memory.Unpack(a, b))
 	case *ChangeGroup:
 		d.Result.Group = c.ID
 	case *RemoveGroup:
 		d.Result.Group = c.ID
 	case *IssueToken:
-		d.Result.Token = event.TokenID(unpackID(a, b))
+		d.Result.Token = event.TokenID(memory.Unpack(a, b))
 	case *RevokeToken:
 		d.Result.Token = c.Token
 	case *ImportMessages:
 		d.Result.Room = c.Room
 	case *CreateUnit:
-		d.Result.Unit = event.UnitID(unpackID(a, b))
+		d.Result.Unit = event.UnitID(memory.Unpack(a, b))
 	case *ChangeUnit:
 		d.Result.Unit = c.ID
 	case *RemoveUnit:
 		d.Result.Unit = c.ID
 	}
 	return d, true
-}
-
-// nodeKey is never 0, so that a join always leaves something behind.
-func nodeKey(n event.NodeID) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(n))
-	return h.Sum64() | 1
-}
-
-// packID keeps a GUID in two words.
-func packID(id string) (a, b uint64) {
-	if !validID(id) {
-		return 0, 0
-	}
-	raw, err := hex.DecodeString(id[0:8] + id[9:13] + id[14:18] + id[19:23] + id[24:36])
-	if err != nil {
-		return 0, 0
-	}
-	return binary.BigEndian.Uint64(raw[:8]), binary.BigEndian.Uint64(raw[8:])
-}
-
-func unpackID(a, b uint64) string {
-	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, a>>16&0xffff, a&0xffff, b>>48, b&0xffffffffffff)
 }

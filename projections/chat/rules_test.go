@@ -479,7 +479,7 @@ func TestRoomURI(t *testing.T) {
 			t.Errorf("%s becomes %s", uri, RoomURI(domain, got))
 		}
 	}
-	if a, b := packID(id); unpackID(a, b) != id {
-		t.Errorf("%s is kept as %s", id, unpackID(a, b))
+	if a, b := memory.Pack(id); memory.Unpack(a, b) != id {
+		t.Errorf("%s is kept as %s", id, memory.Unpack(a, b))
 	}
 }
