@@ -43,24 +43,9 @@ func decide(s *State, r Request, env Env) (Decision, error) {
 	if err := checkOrigin(&r.Origin); err != nil {
 		return Decision{}, err
 	}
-	again, known := s.recall(&r)
-	if !known {
-		return fresh(s, r, env)
+	if again, ok := s.recall(&r); ok {
+		return again, nil
 	}
-	if _, shows := r.Command.(*ReadHistory); shows {
-		now, err := fresh(s, r, env)
-		if err != nil {
-			return now, err
-		}
-		if now.Result.Last == 0 { // the category shows no history any more
-			again.Result.First, again.Result.Last = 0, 0
-		}
-	}
-	return again, nil
-}
-
-// fresh decides a command that did not take effect before.
-func fresh(s *State, r Request, env Env) (Decision, error) {
 	if r.Command == nil {
 		return Decision{}, Refuse(CodeUnsupported, "no command")
 	}

@@ -37,6 +37,14 @@ func (s *State) recall(r *Request) (d Decision, ok bool) {
 		d.Result.Refused = s.refusedOf(r, c)
 	case *SearchMessages:
 		return Decision{}, false
+	case *ReadHistory:
+		now, err := (&decider{Origin: r.Origin, s: s}).readHistory(c)
+		if err != nil || r.Entitled() != nil {
+			return Decision{}, false // it is refused, as a fresh one
+		}
+		if now.Result.Last == 0 { // the category shows no history any more
+			d.Result.First, d.Result.Last = 0, 0
+		}
 	}
 	return d, true
 }
