@@ -77,8 +77,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 	}
 	dir := flags.Arg(0)
-	if _, err := os.Stat(dir); err != nil {
+	if info, err := os.Stat(dir); err != nil {
 		fmt.Fprintf(stderr, "parley-verify: %v\n", err)
+		return 2
+	} else if !info.IsDir() {
+		fmt.Fprintf(stderr, "parley-verify: %s is not a directory; name what parley feed prove wrote\n", dir)
 		return 2
 	}
 	r, err := proof.Verify(os.DirFS(dir), earlier, append(keys, witnesses...)...)

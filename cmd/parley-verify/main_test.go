@@ -57,7 +57,7 @@ func TestFindings(t *testing.T) {
 // TestUsage: what is wrong with the call itself is told on standard error, with exit code 2.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"testdata/v1"}, {"--key", "testdata/v1.vkey"}, {"--key", "nowhere", "testdata/v1"},
-		{"--key", "testdata/v1.since", "testdata/v1"}, {"--key", "testdata/v1.vkey", "nowhere"},
+		{"--key", "testdata/v1.since", "testdata/v1"}, {"--key", "testdata/v1.vkey", "nowhere"}, {"--key", "testdata/v1.vkey", "testdata/v1.vkey"},
 		{"--key", "testdata/v1.vkey", "--since", "nowhere", "testdata/v1"}, {"--nothing"}} {
 		if code, out, errs := verify(args...); code != 2 || out != "" || errs == "" {
 			t.Errorf("%q: %d %q %q", args, code, out, errs)

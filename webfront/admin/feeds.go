@@ -403,7 +403,7 @@ func PeerFeeds(client func(node string) *tls.Config) func(context.Context, Membe
 	return func(ctx context.Context, m Member) (out []FeedStatus, err error) {
 		mu.Lock()
 		if clients[m.ID] == nil {
-			clients[m.ID] = &http.Client{Transport: &http.Transport{TLSClientConfig: client(string(m.ID)), MaxIdleConns: 2, IdleConnTimeout: time.Minute}}
+			clients[m.ID] = clientOf(client, m.ID)
 		}
 		c := clients[m.ID]
 		mu.Unlock()

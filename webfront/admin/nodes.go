@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -61,9 +62,19 @@ func (n *Nodes) of(id event.NodeID) *http.Client {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.clients[id] == nil {
-		n.clients[id] = &http.Client{Transport: &http.Transport{TLSClientConfig: n.client(string(id)), MaxIdleConns: 4, IdleConnTimeout: time.Minute}}
+		n.clients[id] = clientOf(n.client, id)
 	}
 	return n.clients[id]
+}
+
+// clientOf returns a client for calling a node. It asks for the TLS configuration anew with each connection: certificates
+// and the authority are renewed while the node runs.
+func clientOf(config func(node string) *tls.Config, id event.NodeID) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConns: 4, IdleConnTimeout: time.Minute,
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			d := tls.Dialer{Config: config(string(id))}
+			return d.DialContext(ctx, network, addr)
+		}}}
 }
 
 // Status is for Options.Remote.

@@ -42,6 +42,12 @@ func Moment(l Log, head event.Offset, at string) (event.Offset, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%q is neither an offset nor a time such as 2026-01-31T08:15:00Z: %w", at, ErrMoment)
 	}
+	switch year := t.UTC().Year(); { // what an event.Time can hold; no event is of another time
+	case year > 2261:
+		t = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+	case year < 1970:
+		t = time.Unix(0, 0)
+	}
 	o, err := l.At(event.Time(t.UnixNano()))
 	if err != nil {
 		return 0, err

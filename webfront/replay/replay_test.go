@@ -131,13 +131,13 @@ func TestMoment(t *testing.T) {
 	}
 	for at, want := range map[string]event.Offset{
 		"1": 1, "60": 60, head.At.String(): head.Offset, first[0].At.String(): 1,
-		head.At.UTC().Add(time.Hour).Format(time.RFC3339): head.Offset,
+		head.At.UTC().Add(time.Hour).Format(time.RFC3339): head.Offset, "9999-01-01T00:00:00Z": head.Offset, "2900-06-01T00:00:00Z": head.Offset,
 	} {
 		if got, err := replay.Moment(l, head.Offset, at); err != nil || got < want || at == "1" && got != 1 || want == head.Offset && got != want {
 			t.Errorf("%s: %d, %v; want %d", at, got, err, want)
 		}
 	}
-	for _, at := range []string{"0", fmt.Sprint(head.Offset + 1), "1999-01-01T00:00:00Z", "yesterday", ""} {
+	for _, at := range []string{"0", fmt.Sprint(head.Offset + 1), "1999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1600-01-01T00:00:00Z", "yesterday", ""} {
 		if o, err := replay.Moment(l, head.Offset, at); !errors.Is(err, replay.ErrMoment) {
 			t.Errorf("%q: %d, %v", at, o, err)
 		}
