@@ -37,53 +37,99 @@ type Batch struct {
 }
 
 // Seal encodes the batch as the data of a Raft entry and returns the chain value after its last event. The
-// leader calls it once; every other node only ever hashes the bytes it got.
+// leader calls it once, or Link and Data, which it is made of; every other node only ever hashes the bytes it got.
 func (b *Batch) Seal() (data []byte, last Chain, err error) {
-	if len(b.Events) == 0 || len(b.Events) > MaxBatchEvents {
-		return nil, Chain{}, fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
+	l, err := b.Link()
+	if err != nil {
+		return nil, Chain{}, err
 	}
-	var events, bodies []byte
+	return l.Data(nil), l.Chain, nil
+}
+
+// Linked is a batch with its place in the chain. What follows upon it can be decided before it has its stored form.
+type Linked struct {
+	Chain          Chain // after its last event
+	header         header
+	events, bodies []byte // uncompressed
+}
+
+// Link encodes the events and continues the chain.
+func (b *Batch) Link() (*Linked, error) {
+	if len(b.Events) == 0 || len(b.Events) > MaxBatchEvents {
+		return nil, fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
+	}
+	l := &Linked{Chain: b.Prev}
 	var e encoder
-	chain := b.Prev
 	for i := range b.Events {
 		raw, body, err := e.encode(&b.Events[i])
 		if err != nil {
-			return nil, Chain{}, fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
+			return nil, fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
 		}
 		if i == 0 { // the others are probably like it
 			room := 5 * len(b.Events) / 4
-			events = make([]byte, 0, room*(len(raw)+binary.MaxVarintLen16))
-			bodies = make([]byte, 0, room*len(body))
+			l.events = make([]byte, 0, room*(len(raw)+binary.MaxVarintLen16))
+			l.bodies = make([]byte, 0, room*len(body))
 		}
-		events = binary.AppendUvarint(events, uint64(len(raw)))
-		events = append(events, raw...)
+		l.events = binary.AppendUvarint(l.events, uint64(len(raw)))
+		l.events = append(l.events, raw...)
 		if body != nil {
-			bodies = appendBody(bodies, i, bodyPresent, body)
+			l.bodies = appendBody(l.bodies, i, bodyPresent, body)
 		}
-		chain = chain.next(b.Base+Offset(i), b.At, leafHash(raw))
+		l.Chain = l.Chain.next(b.Base+Offset(i), b.At, leafHash(raw))
 	}
-	h := header{base: b.Base, at: b.At, prev: b.Prev, chain: chain, count: uint64(len(b.Events)),
-		eventsLen: uint64(len(events)), bodiesLen: uint64(len(bodies))}
-	if h.eventsLen+h.bodiesLen > MaxEntryBytes {
-		return nil, Chain{}, fmt.Errorf("seal batch at %d: %d bytes, at most %d", b.Base, h.eventsLen+h.bodiesLen, MaxEntryBytes)
+	l.header = header{base: b.Base, at: b.At, prev: b.Prev, chain: l.Chain, count: uint64(len(b.Events)),
+		eventsLen: uint64(len(l.events)), bodiesLen: uint64(len(l.bodies))}
+	if l.header.eventsLen+l.header.bodiesLen > MaxEntryBytes {
+		return nil, fmt.Errorf("seal batch at %d: %d bytes, at most %d", b.Base, l.header.eventsLen+l.header.bodiesLen, MaxEntryBytes)
 	}
+	return l, nil
+}
+
+// Press is memory for Data to compress in. Its zero value is ready; one goroutine uses it.
+type Press struct{ events, bodies []byte }
+
+// Data returns the data of the Raft entry. What it compresses in is p's, which may be nil.
+func (l *Linked) Data(p *Press) []byte {
+	if p == nil {
+		p = new(Press)
+	}
+	events, bodies := l.events, l.bodies
 	var flags byte
 	if len(events)+len(bodies) > compressAbove {
-		if z := s2.Encode(nil, events); len(z) < len(events) {
-			events, flags = z, flags|flagEventsS2
+		var small bool
+		if events, small = compress(&p.events, events); small {
+			flags |= flagEventsS2
 		}
-		if z := s2.Encode(nil, bodies); len(bodies) > 0 && len(z) < len(bodies) {
-			bodies, flags = z, flags|flagBodiesS2
+		if bodies, small = compress(&p.bodies, bodies); small {
+			flags |= flagBodiesS2
 		}
 	}
-	hb := Marshal(&h)
-	data = make([]byte, 0, 2+len(hb)+len(events)+len(bodies)+2*binary.MaxVarintLen32)
+	hb := Marshal(&l.header)
+	data := make([]byte, 0, 2+len(hb)+len(events)+len(bodies)+2*binary.MaxVarintLen32)
 	data = append(data, entryVersion, flags)
 	data = binary.AppendUvarint(data, uint64(len(hb)))
 	data = append(data, hb...)
 	data = binary.AppendUvarint(data, uint64(len(events)))
 	data = append(data, events...)
-	return append(data, bodies...), chain, nil
+	return append(data, bodies...)
+}
+
+// pressKeeps bounds the memory that a Press keeps for the next entry, in bytes a block.
+const pressKeeps = 1 << 20
+
+// compress returns block compressed in *room, if that is smaller, and whether it is.
+func compress(room *[]byte, block []byte) ([]byte, bool) {
+	if len(block) == 0 {
+		return block, false
+	}
+	if n := s2.MaxEncodedLen(len(block)); cap(*room) < n && n <= pressKeeps {
+		*room = make([]byte, n)
+	}
+	// Encode makes memory of its own where the room is not enough.
+	if z := s2.Encode((*room)[:cap(*room)], block); len(z) < len(block) {
+		return z, true
+	}
+	return block, false
 }
 
 func appendBody(b []byte, pos int, state byte, body []byte) []byte {

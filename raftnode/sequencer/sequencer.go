@@ -210,6 +210,7 @@ func (s *Sequencer[C, R]) close() {
 // batch is an entry on its way, or, without events, a wait for the confirmation of the leadership.
 type batch[C, R any] struct {
 	event.Batch
+	linked  *event.Linked // nil without events
 	future  Future
 	waiters []waiter[C, R]
 }
@@ -228,10 +229,15 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	p := packer[C, R]{decider: decider, head: head, seq: s}
 	p.clock.start(s.cfg.Now())
 
-	// One slot per batch in flight, so that sending to inflight never blocks.
+	// One slot per batch in flight, so that sending never blocks.
+	packed := make(chan *batch[C, R], MaxInFlight)
 	inflight := make(chan *batch[C, R], MaxInFlight)
 	slots := make(chan struct{}, MaxInFlight)
 	released := make(chan struct{})
+	go func() {
+		defer close(inflight)
+		s.propose(packed, inflight)
+	}()
 	go func() {
 		defer close(released)
 		s.release(rctx, drop, inflight, slots)
@@ -249,33 +255,44 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 			<-slots
 			continue
 		}
-		if len(b.Events) == 0 {
-			b.future = s.cfg.Proposer.Verify()
-		} else {
-			data, chain, err := b.Seal()
-			if err != nil { // the packer has checked every draft, so this is a bug; nothing was proposed
+		if len(b.Events) > 0 {
+			var err error
+			if b.linked, err = b.Link(); err != nil { // the packer has checked every draft, so this is a bug; nothing was proposed
 				s.cfg.Logger.Error("sequencer: sealing an entry failed", keyError, err)
 				for i := range b.waiters {
 					b.waiters[i].err = fmt.Errorf("%w: %w", ErrInternal, err)
 				}
 				b.Events = nil
-				b.future = s.cfg.Proposer.Verify()
 				p.broken = true
 			} else {
-				p.head.Chain = chain
-				s.cfg.Metrics.entryBytes.Observe(float64(len(data)))
-				s.cfg.Metrics.entryCommands.Observe(float64(len(b.waiters)))
-				b.future = s.cfg.Proposer.Propose(data)
+				p.head.Chain = b.linked.Chain
 			}
 		}
-		inflight <- b
+		packed <- b
 	}
-	close(inflight)
+	close(packed)
 	<-released
 	if cause := context.Cause(rctx); rctx.Err() != nil && ctx.Err() == nil {
 		s.cfg.Logger.Warn("sequencer: scratch state dropped", keyError, cause)
 	}
 	return nil
+}
+
+// propose brings the batches into their stored form, which is a third of the work, while the next ones are decided.
+func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *batch[C, R]) {
+	var press event.Press
+	for b := range packed {
+		if b.linked == nil {
+			b.future = s.cfg.Proposer.Verify()
+		} else {
+			data := b.linked.Data(&press)
+			b.linked = nil
+			s.cfg.Metrics.entryBytes.Observe(float64(len(data)))
+			s.cfg.Metrics.entryCommands.Observe(float64(len(b.waiters)))
+			b.future = s.cfg.Proposer.Propose(data)
+		}
+		inflight <- b
+	}
 }
 
 // await blocks until a command is queued. It reports false when ctx ended.

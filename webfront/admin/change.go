@@ -53,9 +53,11 @@ func (a *API) origin(r *http.Request, body []byte) (chat.Origin, error) {
 	return a.originOf(callerOf(r), key, r.Method, r.URL.Path, string(body)), nil
 }
 
-// part returns the origin of one of several commands that a request leads to.
-func part(o chat.Origin, i int) chat.Origin {
-	sum := sha256.Sum256(fmt.Appendf(o.ID[:], "part %d", i))
+// part returns the origin of one of several commands that a request leads to. step tells them apart. It must be the same
+// for the same command however much was done when the request came before: a running count of what is left to do would
+// have the second attempt's first command taken for the first attempt's, and not done.
+func part(o chat.Origin, step string) chat.Origin {
+	sum := sha256.Sum256(append(o.ID[:], "part "+step...))
 	copy(o.ID[:], sum[:])
 	return o
 }

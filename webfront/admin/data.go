@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"parley/log/event"
@@ -77,8 +78,8 @@ func (a *API) importData(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := newStream(w)
 	target := archive.Target{State: a.Pool.State, Scratch: a.Pool.Scratch, Origin: o, History: a.History, Now: a.Now, NewID: a.NewID,
-		Submit: func(ctx context.Context, n int, c chat.Command) (chat.Outcome, error) {
-			return a.Pool.Submit(ctx, chat.Request{Origin: part(o, n), Command: c})
+		Submit: func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error) {
+			return a.Pool.Submit(ctx, chat.Request{Origin: part(o, step), Command: c})
 		}}
 	res, err := archive.Import(r.Context(), file, target, asksWhatIf(r), out.progress())
 	if err != nil {
@@ -265,7 +266,7 @@ func (a *API) importRows(r *http.Request, o chat.Origin, in []ImportRow, progres
 	}
 	done = 0
 	for i, step := range steps {
-		res, err := a.Pool.Submit(r.Context(), chat.Request{Origin: part(o, i), Command: step})
+		res, err := a.Pool.Submit(r.Context(), chat.Request{Origin: part(o, strconv.Itoa(i)), Command: step})
 		if err != nil {
 			if i > 0 {
 				f := *chat.AsRefusal(err)

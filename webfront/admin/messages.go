@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 	"time"
@@ -176,7 +177,7 @@ func (a *API) removeMessages(w http.ResponseWriter, r *http.Request) error {
 	objects.Set(&text, c.ReplaceMessage)
 	var reqs []chat.Request
 	add := func(refs []event.MessageRef) {
-		reqs = append(reqs, chat.Request{Origin: part(o, len(reqs)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q}})
+		reqs = append(reqs, chat.Request{Origin: part(o, fmt.Sprintf("%d to %d", refs[0].Offset, refs[len(refs)-1].Offset)), Command: &chat.RemoveMessages{Room: room.ID, Messages: refs, Replace: !c.Remove, Text: text, Query: q}})
 	}
 	var refs []event.MessageRef
 	n := 0

@@ -3,6 +3,7 @@ package archive_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func file(lines []string) *bytes.Reader {
 
 func target(p *admintest.Pool) archive.Target {
 	return archive.Target{State: p.State, Scratch: p.Scratch, Origin: boss, History: p.History, Now: p.Now, NewID: p.NewID,
-		Submit: func(ctx context.Context, _ int, c chat.Command) (chat.Outcome, error) {
+		Submit: func(ctx context.Context, _ string, c chat.Command) (chat.Outcome, error) {
 			return p.Submit(ctx, chat.Request{Origin: boss, Command: c})
 		}}
 }
@@ -380,10 +381,10 @@ func TestBrokenOff(t *testing.T) {
 		tg := target(to)
 		submit := tg.Submit
 		slots := make(chan struct{}, 1) // one at a time, so that n says how many were done
-		tg.Submit = func(ctx context.Context, i int, c chat.Command) (chat.Outcome, error) {
+		tg.Submit = func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error) {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			return submit(ctx, i, c)
+			return submit(ctx, step, c)
 		}
 		if _, err := archive.Import(t.Context(), file(lines), tg, false, func(string, int) {}); !errors.Is(err, chat.ErrUnavailable) {
 			t.Fatalf("broken off after %d commands: %v", after, err)
@@ -392,6 +393,38 @@ func TestBrokenOff(t *testing.T) {
 		if _, err := load(t, to, file(lines), false); err != nil {
 			t.Fatalf("repeated after %d commands: %v", after, err)
 		}
+		differ(t, content(t, export(t, to, archive.Selection{})), content(t, lines))
+	}
+}
+
+// TestRepeatedAfterBreak: an import that broke off is finished by repeating it, also where the pool remembers its commands,
+// and nothing is taken for done that was not.
+func TestRepeatedAfterBreak(t *testing.T) {
+	from := admintest.New(t, "")
+	town(t, from, 3*chat.MaxImportMessages)
+	lines := export(t, from, archive.Selection{})
+	for _, whole := range []int{12, 18, 19} { // commands that land before it breaks off
+		to := later(t)
+		left := whole
+		keyed := target(to)
+		keyed.Submit = func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error) {
+			if left--; left < 0 {
+				return chat.Outcome{}, chat.Refuse(chat.CodeUnavailable, "no leader")
+			}
+			o := boss
+			sum := sha256.Sum256([]byte(step))
+			copy(o.ID[:], sum[:])
+			return to.Submit(ctx, chat.Request{Origin: o, Command: c})
+		}
+		quiet := func(string, int) {}
+		if _, err := archive.Import(t.Context(), file(lines), keyed, false, quiet); err == nil {
+			t.Fatalf("%d commands are all there is", whole)
+		}
+		left = 1 << 20
+		if _, err := archive.Import(t.Context(), file(lines), keyed, false, quiet); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("broken off after %d, finished with %d more", whole, 1<<20-left)
 		differ(t, content(t, export(t, to, archive.Selection{})), content(t, lines))
 	}
 }

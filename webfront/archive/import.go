@@ -11,6 +11,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/projections/chat/directory/bulk"
 )
 
 // Target is the pool that an archive is imported into.
@@ -19,8 +20,9 @@ type Target struct {
 	State func() *chat.State
 	// Scratch is a copy of it that belongs to the caller.
 	Scratch func() *chat.State
-	// Submit commits the nth command of the import, in the name of Origin.
-	Submit  func(ctx context.Context, n int, c chat.Command) (chat.Outcome, error)
+	// Submit commits a command of the import, in the name of Origin. Two commands of one import have different steps; an
+	// import that is repeated gives a command the step that it had before.
+	Submit  func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error)
 	Origin  chat.Origin
 	History History
 	Now     func() event.Time
@@ -80,7 +82,6 @@ type pass struct {
 	res   Result
 	bad   []chat.RowFault
 	first *chat.Refusal
-	n     int // commands so far
 	from  string
 
 	mu      sync.Mutex // guards what the commands in flight change: res.Offset and failed
@@ -178,13 +179,22 @@ func (p *pass) fault(line uint32, err error) error {
 // give decides a command on the copy, or commits it. line is that of its row; rows of the command itself have theirs.
 func (p *pass) give(ctx context.Context, line uint32, c chat.Command) error {
 	if p.state == nil {
-		p.n++
-		return p.landed(p.t.Submit(ctx, p.n, c))
+		return p.landed(p.t.Submit(ctx, step(line, c), c))
 	}
 	if err := p.fold(c); err != nil {
 		return p.fault(line, err)
 	}
 	return nil
+}
+
+// step tells a command of an import from the others by its place in the archive. What the pool has already makes no
+// command, so their number says nothing.
+func step(line uint32, c chat.Command) string {
+	what := fmt.Sprintf("%T line %d", c, line)
+	if d, ok := c.(*chat.ImportDirectory); ok && d.Rows[0].Has&bulk.HasMembers != 0 {
+		what += " members" // the groups of these lines came before, without them
+	}
+	return what
 }
 
 func (p *pass) fold(c chat.Command) error {
@@ -224,12 +234,10 @@ func (p *pass) launch(ctx context.Context, line uint32, c chat.Command) error {
 	if p.state != nil {
 		return p.give(ctx, line, c)
 	}
-	p.n++
-	n := p.n
 	p.slots <- struct{}{}
 	p.flights.Go(func() {
 		defer func() { <-p.slots }()
-		out, err := p.t.Submit(ctx, n, c)
+		out, err := p.t.Submit(ctx, step(line, c), c)
 		if err != nil {
 			err = fmt.Errorf("line %d: %w", line, err)
 		}

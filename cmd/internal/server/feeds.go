@@ -131,7 +131,7 @@ func (n *Node) program(name string) ([]string, error) {
 const leastEvery = time.Minute
 
 // checkFeed refuses a configuration that could not run, before it is in the log.
-func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
+func (n *Node) checkFeed(name string, info *event.FeedInfo, whatIf bool) error {
 	if n.feeds.Static(name) {
 		return errors.New("it is in the configuration file of this node")
 	}
@@ -145,6 +145,9 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
 		return err
 	}
 	for _, o := range info.Options {
+		if o.Name == "dir" && whatIf {
+			return compliance.Look(o.Value)
+		}
 		if o.Name == "dir" {
 			return compliance.Probe(compliance.OS{}, o.Value, n.id)
 		}

@@ -135,15 +135,15 @@ func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Off
 	if id.IsZero() || m.limit == 0 {
 		return
 	}
-	x, again := m.seen.Get(seen{id: keyOf(id)})
+	x := seen{id: keyOf(id), offset: offset, at: at, a: a, b: b}
+	before, again := m.seen.Set(x)
 	if again { // one command, several events
-		m.due.Delete(x.offset)
+		m.due.Delete(before.offset)
+		if a|b == 0 {
+			x.a, x.b = before.a, before.b
+			m.seen.Set(x)
+		}
 	}
-	x.id, x.offset, x.at = keyOf(id), offset, at
-	if a|b != 0 {
-		x.a, x.b = a, b
-	}
-	m.seen.Set(x)
 	m.due.Set(x.offset, x.id)
 	if save != nil {
 		save.Set(m.key(&x), table.Encode(&x, (*seen).code))
