@@ -82,23 +82,16 @@ func (s *State) tables() map[byte]table.Rows {
 }
 
 // RowsToRead returns the content but for the commands that took effect, in key order: what a state of NewStateToRead loads.
-func (s *State) RowsToRead() iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		tables := s.tables()
-		for p := rowHead; p <= rowLast; p++ {
-			if t := tables[p]; p != rowSeen && t != nil && !t.Each(yield) {
-				return
-			}
-		}
-	}
-}
+func (s *State) RowsToRead() iter.Seq2[[]byte, []byte] { return s.content(rowSeen) }
 
 // rows returns the whole content in key order.
-func (s *State) rows() iter.Seq2[[]byte, []byte] {
+func (s *State) rows() iter.Seq2[[]byte, []byte] { return s.content(0) }
+
+func (s *State) content(without byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		tables := s.tables()
 		for p := rowHead; p <= rowLast; p++ {
-			if t := tables[p]; t != nil && !t.Each(yield) {
+			if t := tables[p]; p != without && t != nil && !t.Each(yield) {
 				return
 			}
 		}
