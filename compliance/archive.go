@@ -389,6 +389,23 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, s.err
 }
 
+// Look says whether a directory could be an archive, without making or writing anything: it is one, or the nearest of its
+// parents that exists is one. Whether this process may write there is for Probe.
+func Look(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			return nil
+		case err == nil:
+			return fmt.Errorf("%s is not a directory", dir)
+		case !errors.Is(err, fs.ErrNotExist) || filepath.Dir(dir) == dir:
+			return fmt.Errorf("look at directory %s: %w", dir, err)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
 // Probe says whether a directory can be an archive on this node: it makes it, and writes and removes a temporary file.
 func Probe(fsys FS, dir string, node event.NodeID) error {
 	if err := fsys.MkdirAll(dir); err != nil {

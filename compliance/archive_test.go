@@ -50,3 +50,19 @@ func TestRealDisk(t *testing.T) {
 		t.Fatal("delivered into a file")
 	}
 }
+
+// Looking at a directory makes nothing, neither it nor its parents.
+func TestLook(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, ok := range map[string]bool{"": true, "new": true, "new/below": true, "file": false, "file/below": false} {
+		if err := compliance.Look(filepath.Join(root, dir)); (err == nil) != ok {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+	if all, err := os.ReadDir(root); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+}

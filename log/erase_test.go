@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -657,4 +658,37 @@ func TestEraseAlso(t *testing.T) {
 			t.Errorf("%d calls, erased up to %d, %v, want %+v", calls, w.l.Erased(), err, c)
 		}
 	}
+}
+
+// TestAtWhileTheLogGrows: what is committed while At looks is no damage.
+func TestAtWhileTheLogGrows(t *testing.T) {
+	l, err := Open("/log", Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // nothing was lost in memory
+	w := &talk{t: t, l: l}
+	w.post("r", "first")
+	var look sync.WaitGroup
+	done := make(chan struct{})
+	for range 2 {
+		look.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := l.At(math.MaxInt64); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2000 {
+		w.post("r", "next")
+	}
+	close(done)
+	look.Wait()
 }

@@ -131,13 +131,14 @@ func (l *Log) At(t event.Time) (o event.Offset, err error) {
 		return 0, err
 	}
 	defer l.leave()
+	head := l.Head() // before the iterator, which must see at least as much: the log may grow between the two
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: offsetsFrom, UpperBound: offsetsTo})
 	if err != nil {
 		return 0, fmt.Errorf("offset at %s: %w", t, classify(err))
 	}
 	defer func() { err = errors.Join(err, classify(it.Close())) }()
 	// Times rise with offsets, so halve the range. Invariant: events up to low are not later than t, those from high on are.
-	low, high := event.Offset(0), l.Head().Offset+1
+	low, high := event.Offset(0), head.Offset+1
 	for high-low > 1 {
 		p, ok, err := floorOf(it, low+(high-low)/2)
 		if err != nil {

@@ -115,6 +115,8 @@ type Sink interface {
 	Apply(run []event.Envelope) error
 	// Settled says that the sink has been brought to the log's head: what was kept in case may go.
 	Settled() error
+	// Alone reports whether it keeps nothing of an older version.
+	Alone() bool
 	// Reset throws everything away; the checkpoint is at zero then.
 	Reset() error
 	// Beside returns an empty sink of the same kind, for a rebuild.

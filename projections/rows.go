@@ -227,6 +227,9 @@ func (r *rows) Settled() error {
 	return nil
 }
 
+// Alone is Sink's.
+func (r *rows) Alone() bool { return r.old == 0 }
+
 // makeLive commits, in one batch, the swap from one generation to another.
 func (r *rows) makeLive(b *pebble.Batch, gen, old uint32) error {
 	if err := b.Set(liveKey(r.name), binary.BigEndian.AppendUint32(nil, gen), nil); err != nil {

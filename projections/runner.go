@@ -112,6 +112,14 @@ func (r *Runner) Lag() uint64 {
 // Settled reports whether the projection has been at the log's head since it was started.
 func (r *Runner) Settled() bool { return r.settled.Load() }
 
+// Alone reports whether the rows that readers see are all there are: no rebuild is on its way beside them, and none of an
+// older version are kept. Otherwise what an event took out may still be in the others, behind or ahead of it.
+func (r *Runner) Alone() bool {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	return !r.rebuilding.Load() && r.sink.Alone()
+}
+
 // Done is closed when the runner has ended.
 func (r *Runner) Done() <-chan struct{} { return r.done }
 

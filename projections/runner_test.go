@@ -303,6 +303,9 @@ func TestNewVersionIsBuiltBesideTheOld(t *testing.T) {
 	if !errors.Is(r.Err(), errLimit) || r.Offset() != 500 {
 		t.Fatalf("stopped at %d: %v", r.Offset(), r.Err())
 	}
+	if r.Alone() {
+		t.Error("the old rows are there, and are not spoken of")
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -323,6 +326,9 @@ func TestNewVersionIsBuiltBesideTheOld(t *testing.T) {
 	}
 	l.Add(posts(1)...) // once it has come to the head again, it has settled
 	projectionstest.Wait(t, r, 1001)
+	if !r.Alone() {
+		t.Error("the old rows are gone, and count")
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -436,6 +442,9 @@ func TestRebuildWhileTheLogGrows(t *testing.T) {
 	}()
 	var last event.Offset
 	if err := r.Rebuild(context.Background(), func(done, total event.Offset) {
+		if done < total && r.Alone() {
+			t.Error("rows are built beside, and are not spoken of")
+		}
 		if done < last || done > total {
 			t.Errorf("progress went from %d to %d of %d", last, done, total)
 		}

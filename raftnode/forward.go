@@ -36,9 +36,13 @@ import (
 //     what is not of its present term. If both are of one term, and so go to one leader: the caller opens a stream only
 //     when the last one is closed. Requests of that one were sent only if it had been greeted, so it was accepted before
 //     the later one, and the later one is greeted only when no more requests are read from it.
+//
+// MaxForward bounds a request that is forwarded, in bytes: as large as an entry.
+const MaxForward = 16 << 20
+
 const (
 	frameHeader     = 4 + 8 + 1
-	maxFramePayload = 16 << 20 // as large as an entry
+	maxFramePayload = MaxForward
 	maxForwards     = 8192     // requests without an answer on one stream
 	maxForwardBytes = 64 << 20 // of their payloads
 	aliveEvery      = time.Second

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,10 +206,11 @@ func (n *Node) open() error {
 	logger := newHCLog(n.logger, "raft")
 	n.trans = newTransport(n, logger)
 
-	cache, err := raft.NewLogCache(logCacheEntries, n.store)
+	cached, err := raft.NewLogCache(logCacheEntries, n.store)
 	if err != nil {
 		return err
 	}
+	cache := &logCache{LogCache: cached, store: n.store}
 	notify := make(chan bool, 16)
 	r, err := func() (r *raft.Raft, err error) {
 		defer func() { // raft panics when it cannot read an entry; that is no reason to lose the message
@@ -237,15 +239,36 @@ func (n *Node) open() error {
 	return nil
 }
 
-// logCacheEntries: the cache counts entries, and an entry may have 256 KiB.
-const logCacheEntries = 256
+// The cache counts entries, most of which have some KiB. Together the two bound what it holds to 64 MiB.
+const (
+	logCacheEntries = 256
+	logCacheBytes   = 256 << 10 // of an entry
+)
+
+// logCache is raft's cache of new entries, without the large ones: those of an import would fill the memory.
+type logCache struct {
+	*raft.LogCache
+	store raft.LogStore
+}
+
+// StoreLogs implements raft.LogStore. What is not put into the cache is read from the log. Nothing else stands in its
+// place there: entries have other indexes, and a truncation empties the cache.
+func (c *logCache) StoreLogs(logs []*raft.Log) error {
+	if slices.ContainsFunc(logs, func(l *raft.Log) bool { return len(l.Data) > logCacheBytes }) {
+		return c.store.StoreLogs(logs)
+	}
+	return c.LogCache.StoreLogs(logs)
+}
+
+// StoreLog implements raft.LogStore.
+func (c *logCache) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
 
 func (n *Node) raftConfig(logger *hcLogger, notify chan bool) *raft.Config {
 	t := n.cfg.Timers
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout, c.CommitTimeout = t.Heartbeat, t.Election, t.Lease, t.Commit
-	c.MaxAppendEntries = 64           // bounds one call to 16 MiB; throughput comes from packing
+	c.MaxAppendEntries = 64           // 16 MiB of packed entries in one call; throughput comes from packing
 	c.BatchApplyCh = true             // fewer hand-overs between goroutines
 	c.TrailingLogs = ^uint64(0)       // the log is for ever; the store refuses prefix deletion too
 	c.NoSnapshotRestoreOnStart = true // a snapshot holds nothing to restore

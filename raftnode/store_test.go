@@ -371,3 +371,35 @@ func TestReplicateErased(t *testing.T) {
 		t.Errorf("verify: %+v, %v", got, err)
 	}
 }
+
+// counted counts what is read from behind a cache.
+type counted struct {
+	raft.LogStore
+	reads int
+}
+
+func (c *counted) GetLog(index uint64, out *raft.Log) error {
+	c.reads++
+	return c.LogStore.GetLog(index, out)
+}
+
+// TestLargeEntriesAreNotCached: the cache counts entries, so that large ones would hold gigabytes.
+func TestLargeEntriesAreNotCached(t *testing.T) {
+	store := &counted{LogStore: raft.NewInmemStore()}
+	lib, err := raft.NewLogCache(4, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &logCache{LogCache: lib, store: store}
+	for i, size := range []int{1, logCacheBytes, logCacheBytes + 1, 1} {
+		if err := c.StoreLog(&raft.Log{Index: uint64(i + 1), Data: make([]byte, size)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []int{0, 0, 1, 1} {
+		var l raft.Log
+		if err := c.GetLog(uint64(i+1), &l); err != nil || l.Index != uint64(i+1) || store.reads != want {
+			t.Errorf("entry %d: index %d, %d reads, want %d, %v", i+1, l.Index, store.reads, want, err)
+		}
+	}
+}

@@ -339,6 +339,9 @@ func (i *index) backgroundFailures() uint64 {
 // Settled is Sink's: nothing is kept in case.
 func (i *index) Settled() error { return nil }
 
+// Alone is Sink's. An index of an older version goes when this one begins.
+func (i *index) Alone() bool { return true }
+
 // Reset is Sink's.
 func (i *index) Reset() error {
 	i.mu.Lock()

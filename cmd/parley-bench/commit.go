@@ -205,11 +205,17 @@ func commandID(n uint64) (id event.CommandID) {
 
 var nextCommand atomic.Uint64
 
-func (m *member) post(user int, texts []string) chat.Request {
-	n := nextCommand.Add(1)
-	r := chat.Request{Origin: m.origin(user), Command: &chat.Post{Room: roomID(user % someRooms), Text: texts[n%uint64(len(texts))]}}
-	r.ID = commandID(n)
-	return r
+func (m *member) post(user int, texts []string) chat.Request { return m.poster(user, texts)() }
+
+// poster makes the posts of a user. What is the same in all of them is made once: the clients of a pool are on other machines.
+func (m *member) poster(user int, texts []string) func() chat.Request {
+	o, room := m.origin(user), roomID(user%someRooms)
+	return func() chat.Request {
+		n := nextCommand.Add(1)
+		r := chat.Request{Origin: o, Command: &chat.Post{Room: room, Text: texts[n%uint64(len(texts))]}}
+		r.ID = commandID(n)
+		return r
+	}
 }
 
 // closedLoop lets 512 proposers post, each the next one when the last is committed.
@@ -222,11 +228,11 @@ func closedLoop(ctx context.Context, o *options, p *pool, m *member, texts []str
 	var wg sync.WaitGroup
 	for i := range proposers {
 		wg.Go(func() {
-			got := make(chan error, 1)
+			post, got := m.poster(i, texts), make(chan error, 1)
 			done := func(_ sequencer.Outcome[chat.Result], err error) { got <- err }
 			for !stop.Load() {
 				at := time.Now()
-				m.seq.Enqueue(m.post(i, texts), done)
+				m.seq.Enqueue(post(), done)
 				if err := <-got; err != nil {
 					fails <- err
 					return

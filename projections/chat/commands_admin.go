@@ -102,10 +102,10 @@ func (d *decider) removeCategory(c *RemoveCategory) (Decision, error) {
 // kick appends the end of every session in a room whose user may not be there under the fields, category and roles
 // that are going to hold.
 func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.RoomInfo, cat *category, roles map[event.Principal]event.Role) []event.Draft {
-	shared, _ := d.s.shared.Get(room)
+	shared := d.s.sharedIn(room)
 	for p, role := range roles { // in any order: the list keeps its own
 		if r, ok := d.s.dir.Find(p); ok && directory.IsCollective(p) {
-			shared = withShared(shared, r, role)
+			shared.set(r, role)
 		}
 	}
 	var buf [reachHint]directory.Ref
@@ -125,7 +125,7 @@ func (d *decider) kick(events []event.Draft, room event.RoomID, info *event.Room
 					own = d.s.Role(room, user)
 				}
 				in := d.s.dir.Reach(u, buf[:0])
-				stays = rightsIn(info, cat, u, in, own|sharedRole(shared, in)).Join
+				stays = rightsIn(gateOf(info), cat, u, in, own|shared.role(in)).Join
 			}
 		}
 		if !stays {

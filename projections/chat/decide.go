@@ -159,7 +159,7 @@ func (d *decider) admit(what string, id event.RoomID) (*Room, Rights, error) {
 		return nil, Rights{}, inRoom(id, CodeNotFound, "%s: no room %s", what, id)
 	}
 	rights := d.s.rights(r, u)
-	if hides(&r.Info, rights) && !d.Trusted {
+	if r.access.gate.hides(rights) && !d.Trusted {
 		return nil, Rights{}, inRoom(id, CodeNotFound, "%s: no room %s", what, id)
 	}
 	if r.Info.Disabled {

@@ -191,7 +191,7 @@ func (d *decider) changeRoom(c *ChangeRoom) (Decision, error) {
 			return Decision{}, err
 		}
 		rights := d.s.rights(r, u)
-		if hides(&r.Info, rights) {
+		if r.access.gate.hides(rights) {
 			return Decision{}, inRoom(c.ID, CodeNotFound, "change room: no room %s", c.ID)
 		}
 		if !rights.Manage {
@@ -284,12 +284,12 @@ func (d *decider) invite(events []event.Draft, room event.RoomID, info *event.Ro
 	if !cat.Info.Invitations || info.Invitations != event.InvitationsInherit || info.Disabled {
 		return events
 	}
-	shared, _ := d.s.shared.Get(room)
+	shared := d.s.sharedIn(room)
 	var buf [reachHint]directory.Ref
 	var list []event.Invitation
 	consider := func(u *User) {
 		in := d.s.dir.Reach(u, buf[:0])
-		if u.URI != d.By && cat.covers(u.URI, in) && (d.s.Role(room, u.URI)|sharedRole(shared, in))&event.RoleMember == 0 {
+		if u.URI != d.By && cat.covers(u.URI, in) && (d.s.Role(room, u.URI)|shared.role(in))&event.RoleMember == 0 {
 			list = append(list, event.Invitation{User: u.URI, ID: d.s.box.Next(u.URI)})
 		}
 	}

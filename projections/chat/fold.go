@@ -248,15 +248,16 @@ func (s *State) roomCreated(e *event.Envelope, v *event.RoomCreated, save Saver)
 	if s.rooms.Get(e.Room) != nil {
 		return contradiction("room %s exists", e.Room)
 	}
-	if s.categories.Get(v.Info.Category) == nil {
+	g := s.categories.Get(v.Info.Category)
+	if g == nil {
 		return contradiction("no category %s", v.Info.Category)
 	}
-	s.rooms.Put(save, &Room{ID: e.Room, Info: v.Info, CreatedBy: e.By, CreatedAt: e.At, UpdatedBy: e.By,
+	info := v.Info
+	info.Category = g.ID // rows share the text
+	s.rooms.Put(save, &Room{ID: e.Room, Info: info, access: accessList{gate: gateOf(&info)}, CreatedBy: e.By, CreatedAt: e.At, UpdatedBy: e.By,
 		UpdatedAt: e.At, Revision: e.Offset})
 	s.roomNames.Set(foldName(v.Info.Name), e.Room)
-	for _, a := range v.Access {
-		s.setRole(save, e.Room, a.Principal, a.Role)
-	}
+	s.setRoles(save, e.Room, v.Access)
 	return nil
 }
 
@@ -265,17 +266,17 @@ func (s *State) roomChanged(e *event.Envelope, v *event.RoomChanged, save Saver)
 	if old == nil {
 		return contradiction("no room %s", e.Room)
 	}
-	if s.categories.Get(v.Info.Category) == nil {
+	g := s.categories.Get(v.Info.Category)
+	if g == nil {
 		return contradiction("no category %s", v.Info.Category)
 	}
 	r := *old
 	r.Info, r.UpdatedBy, r.UpdatedAt, r.Revision = v.Info, e.By, e.At, e.Offset
+	r.Info.Category, r.access.gate = g.ID, gateOf(&v.Info)
 	unname(s.roomNames, old.Info.Name, r.ID)
 	s.rooms.Put(save, &r)
 	s.roomNames.Set(foldName(r.Info.Name), r.ID)
-	for _, a := range v.Access {
-		s.setRole(save, e.Room, a.Principal, a.Role)
-	}
+	s.setRoles(save, e.Room, v.Access)
 	return nil
 }
 
@@ -287,13 +288,11 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 	for x := range s.SessionsIn(e.Room) {
 		return contradiction("%s is still in room %s", x.User, e.Room)
 	}
-	var access []event.Principal
+	var none []event.Access
 	for a := range s.Access(e.Room) {
-		access = append(access, a.Principal)
+		none = append(none, event.Access{Principal: a.Principal})
 	}
-	for _, p := range access {
-		s.setRole(save, e.Room, p, 0)
-	}
+	s.setRoles(save, e.Room, none)
 	unname(s.roomNames, r.Info.Name, r.ID)
 	s.box.DropRoom(e.Room, save)
 	s.tallies.Remove(save, e.Room)
@@ -305,6 +304,9 @@ func (s *State) roomRemoved(e *event.Envelope, save Saver) error {
 func (s *State) foldDirectory(e *event.Envelope, save Saver) error {
 	if err := s.dir.Fold(*e, save); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrContradiction)
+	}
+	if v, ok := e.Event.(*event.UserCreated); ok {
+		s.noteAccount(s.dir.User(v.User))
 	}
 	return nil
 }
@@ -329,7 +331,7 @@ func (s *State) dropRoles(p event.Principal, save Saver) {
 		return g.principal == p
 	})
 	for _, r := range rooms {
-		s.setRole(save, r, p, 0)
+		s.setRoles(save, r, []event.Access{{Principal: p}})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
 // rowMap is a Saver that keeps the rows, and complains about writes that change nothing.
@@ -153,13 +154,23 @@ func derived(s *State) string {
 	var b strings.Builder
 	s.roomNames.Scan(func(k string, v event.RoomID) bool { fmt.Fprintln(&b, k, v); return true })
 	s.categoryNames.Scan(func(k string, v event.CategoryID) bool { fmt.Fprintln(&b, k, v); return true })
-	s.shared.Scan(func(k event.RoomID, v []sharedGrant) bool {
+	numbers := map[directory.Number]event.Principal{}
+	for u := range s.dir.Users() {
+		numbers[u.Number()] = u.URI
+	}
+	s.rooms.Scan(func(r *Room) bool {
 		var names []string // numbers differ
-		for _, g := range v {
+		for _, g := range r.access.shared.list {
 			names = append(names, fmt.Sprint(s.dir.Principal(g.to), g.role))
 		}
+		for _, g := range r.access.own.slots {
+			if g == 0 {
+				continue
+			}
+			names = append(names, fmt.Sprint(numbers[g.number()], g.role()))
+		}
 		slices.Sort(names)
-		fmt.Fprintln(&b, k, names)
+		fmt.Fprintln(&b, r.ID, names)
 		return true
 	})
 	for u := range s.dir.Users() {

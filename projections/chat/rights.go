@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"cmp"
 	"slices"
 
 	"parley/log/event"
@@ -22,9 +21,12 @@ type membership interface {
 // reachHint is how many principals contain a user, more or less: enough that a rights check allocates nothing.
 const reachHint = 96
 
-// shortList is up to where a list is looked for number by number among those that contain a user: his numbers lie in one
-// or two lines of the cache, which a search per number would read as well.
-const shortList = 16
+// filter says of most numbers that are not in a list that they are not, without a look at it. A user is in dozens of groups,
+// and a list names a few.
+type filter uint64
+
+func (f filter) may(r directory.Ref) bool { return f>>(r%64)&1 != 0 }
+func (f *filter) add(r directory.Ref)     { *f |= 1 << (r % 64) }
 
 // number finds the number of a principal that stands for more than one user, and gives it one. Only Fold may: a decision
 // uses Directory.Find.
@@ -35,6 +37,7 @@ type scope struct {
 	everyone bool
 	users    map[event.Principal]struct{}
 	shared   []directory.Ref // groups, units and domains, ascending
+	filter   filter
 }
 
 // newScope prepares a list. A principal without a number contains nobody yet.
@@ -47,6 +50,7 @@ func newScope(list []event.Principal, number func(event.Principal) (directory.Re
 		case directory.IsCollective(p):
 			if r, ok := number(p); ok {
 				m.shared = append(m.shared, r)
+				m.filter.add(r)
 			}
 		default:
 			m.users[p] = struct{}{}
@@ -64,17 +68,11 @@ func (m *scope) has(p event.Principal, in []directory.Ref) bool {
 	if _, ok := m.users[p]; ok {
 		return true
 	}
-	if len(m.shared) <= shortList {
-		for _, r := range m.shared {
-			if slices.Contains(in, r) {
+	for _, r := range in {
+		if m.filter.may(r) {
+			if _, ok := slices.BinarySearch(m.shared, r); ok {
 				return true
 			}
-		}
-		return false
-	}
-	for _, r := range in {
-		if _, ok := slices.BinarySearch(m.shared, r); ok {
-			return true
 		}
 	}
 	return false
@@ -95,7 +93,16 @@ func (s *State) rights(r *Room, u *User) Rights {
 		return Rights{}
 	}
 	var buf [reachHint]directory.Ref // on the stack: through an interface it would not be
-	return s.rightsAs(r, u, s.dir.Reach(u, buf[:0]))
+	in := s.dir.Reach(u, buf[:0])
+	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.roleOf(r, u)|r.access.shared.role(in))
+}
+
+// roleOf is Role of an account that came out of this state.
+func (s *State) roleOf(r *Room, u *User) event.Role {
+	if listed(u) {
+		return r.access.own.role(u.Number())
+	}
+	return s.Role(r.ID, u.URI)
 }
 
 // rightsBy returns the rights under what a directory says of the user.
@@ -103,85 +110,40 @@ func (s *State) rightsBy(dir membership, r *Room, u *User) Rights {
 	if u == nil || !s.enabled(u) {
 		return Rights{}
 	}
-	return s.rightsAs(r, u, dir.Reach(u, nil))
+	in := dir.Reach(u, nil)
+	return rightsIn(r.access.gate, s.categories.Get(r.Info.Category), u, in, s.Role(r.ID, u.URI)|r.access.shared.role(in))
 }
 
-func (s *State) rightsAs(r *Room, u *User, in []directory.Ref) Rights {
-	return rightsIn(&r.Info, s.categories.Get(r.Info.Category), u, in, s.effectiveRole(r.ID, u.URI, in))
-}
+// gate is what the rules ask of a room's fields, so that a check need not compare texts.
+type gate struct{ open, secret, auditorium, disabled bool }
 
-// effectiveRole is the union of the roles given to a principal and to those that contain it.
-func (s *State) effectiveRole(room event.RoomID, by event.Principal, in []directory.Ref) event.Role {
-	shared, _ := s.shared.Get(room)
-	return s.Role(room, by) | sharedRole(shared, in)
-}
-
-// sharedGrant gives roles to a principal that stands for more than one user.
-type sharedGrant struct {
-	to   directory.Ref
-	role event.Role
-}
-
-func findShared(list []sharedGrant, to directory.Ref) (int, bool) {
-	return slices.BinarySearchFunc(list, to, func(g sharedGrant, r directory.Ref) int { return cmp.Compare(g.to, r) })
-}
-
-// sharedRole is the union of the roles that go to one of the principals in a list. Lists of grants are in ascending order.
-func sharedRole(list []sharedGrant, in []directory.Ref) (role event.Role) {
-	if len(list) <= shortList {
-		for i := range list {
-			if slices.Contains(in, list[i].to) {
-				role |= list[i].role
-			}
-		}
-		return role
-	}
-	for _, r := range in {
-		if i, ok := findShared(list, r); ok {
-			role |= list[i].role
-		}
-	}
-	return role
-}
-
-// withShared returns a list of grants in which a principal has exactly these roles.
-func withShared(list []sharedGrant, to directory.Ref, role event.Role) []sharedGrant {
-	i, has := findShared(list, to)
-	out := make([]sharedGrant, 0, len(list)+1)
-	out = append(out, list[:i]...)
-	if role != 0 {
-		out = append(out, sharedGrant{to, role})
-	}
-	if has {
-		i++
-	}
-	return append(out, list[i:]...)
+func gateOf(info *event.RoomInfo) gate {
+	return gate{open: info.Privacy == event.PrivacyOpen, secret: info.Privacy == event.PrivacySecret,
+		auditorium: info.Type == event.RoomAuditorium, disabled: info.Disabled}
 }
 
 // rightsIn is the rule itself for a user who is enabled, on values, so that a decision can ask it about a room as it is going to be. in are the
 // principals that contain the user.
-func rightsIn(info *event.RoomInfo, cat *category, user *User, in []directory.Ref, role event.Role) Rights {
+func rightsIn(g gate, cat *category, user *User, in []directory.Ref, role event.Role) Rights {
 	if cat == nil || user == nil || !cat.covers(user.URI, in) {
 		return Rights{}
 	}
 	r := Rights{Member: role&event.RoleMember != 0, Manager: role&event.RoleManager != 0}
-	enters := r.Member || info.Privacy == event.PrivacyOpen
-	r.Presenter = info.Type == event.RoomAuditorium && role&event.RolePresenter != 0 && enters
+	enters := r.Member || g.open
+	r.Presenter = g.auditorium && role&event.RolePresenter != 0 && enters
 	r.Manage = r.Manager
-	r.See = !hides(info, r)
-	if info.Disabled {
+	r.See = !g.hides(r)
+	if g.disabled {
 		r.See = r.Manager // whoever may enable it again
 		return r
 	}
 	r.Join, r.ReadHistory = enters, enters
-	r.Post = enters && (info.Type != event.RoomAuditorium || r.Presenter)
+	r.Post = enters && (!g.auditorium || r.Presenter)
 	return r
 }
 
 // hides reports whether the room is a secret from whoever has these rights.
-func hides(info *event.RoomInfo, r Rights) bool {
-	return info.Privacy == event.PrivacySecret && !r.Member && !r.Manager
-}
+func (g gate) hides(r Rights) bool { return g.secret && !r.Member && !r.Manager }
 
 // roles returns the effective roles as a set.
 func (r Rights) roles() (role event.Role) {

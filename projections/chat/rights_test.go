@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"parley/log/event"
+	"parley/projections/chat/directory"
 )
 
 var rightsCases = flag.Int("rights.cases", 120_000, "random cases to compare the rights with the naive reference")
@@ -170,6 +171,106 @@ func checkCommands(t *testing.T, s *State, room event.RoomID, by event.Principal
 	} {
 		if _, err := Decide(s, Request{Origin: o, Command: c.command}, Env{At: 2}); (err == nil) != c.may {
 			t.Fatalf("%T by %s with %+v in %s: %v", c.command, by, want, room, err)
+		}
+	}
+}
+
+// TestRightsOfOldStates compares the rights in states that were cloned before later changes, and in the newest: what a
+// check finds ready in a row is of that state and no other.
+func TestRightsOfOldStates(t *testing.T) {
+	for n := range uint64(60) {
+		rng := rand.New(rand.NewPCG(7, n))
+		s, users, rooms := world(t, rng)
+		principals := append([]event.Principal{"*", "domain:b.test"}, users...)
+		for g := range s.Directory().Groups() {
+			principals = append(principals, event.GroupPrincipal(g.ID))
+		}
+		fold := func(room event.RoomID, e event.Event) {
+			t.Helper()
+			if err := s.Fold(event.Envelope{Offset: s.Offset() + 1, At: 1, Meta: event.Meta{Room: room}, Event: e}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var old []*State
+		var want []map[event.RoomID]map[event.Principal]Rights
+		for range 12 {
+			old = append(old, s.Clone())
+			all := map[event.RoomID]map[event.Principal]Rights{}
+			for _, room := range rooms {
+				all[room] = map[event.Principal]Rights{}
+				for _, u := range users {
+					all[room][u] = naiveRights(s, room, u)
+				}
+			}
+			want = append(want, all)
+			room := rooms[rng.IntN(len(rooms))]
+			r, there := s.Room(room)
+			u := users[rng.IntN(len(users))]
+			switch k := rng.IntN(6); {
+			case k < 3 && there:
+				r.Info.Privacy = []event.Privacy{event.PrivacyOpen, event.PrivacyClosed, event.PrivacySecret}[rng.IntN(3)]
+				var access []event.Access
+				for _, p := range some(rng, principals, 2) {
+					if s.Directory().Exists(p) {
+						access = append(access, event.Access{Principal: p, Role: event.Role(rng.IntN(8))})
+					}
+				}
+				fold(room, &event.RoomChanged{Info: r.Info, Access: access})
+			case k == 3 && there:
+				fold(room, &event.RoomRemoved{})
+			case k == 4: // the account made anew has nothing, but for what was given to the name meanwhile
+				fold("", &event.UserRemoved{User: u})
+				if r, there := s.Room(rooms[0]); there {
+					fold(rooms[0], &event.RoomChanged{Info: r.Info, Access: []event.Access{{Principal: u, Role: event.RoleMember}}})
+				}
+				fold("", &event.UserCreated{User: u, Info: event.UserInfo{Enabled: true}})
+			default:
+				g, _ := s.Category(r.Info.Category)
+				if there {
+					g.Info.Denied = some(rng, users, 4)
+					fold("", &event.CategoryChanged{Category: g.ID, Info: g.Info})
+				}
+			}
+		}
+		old, want = append(old, s), append(want, nil)
+		for i, s := range old {
+			for _, room := range rooms {
+				for _, u := range users {
+					exp := want[i][room][u]
+					if i == len(old)-1 {
+						exp = naiveRights(s, room, u)
+					}
+					if got := s.Rights(room, u); got != exp {
+						t.Fatalf("world %d, state %d: %s in %s: %+v, it was %+v", n, i, u, room, got, exp)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestOwnGrants compares the table of a room's grants with a map.
+func TestOwnGrants(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 200 {
+		var o ownGrants
+		want, most := map[directory.Number]event.Role{}, 1+rng.IntN(100)
+		step := directory.Number(1 << rng.IntN(20)) // also numbers that end alike
+		for range 400 {
+			n, role := directory.Number(1+rng.IntN(most))*step, event.Role(rng.IntN(8))
+			o.set(n, role)
+			if want[n] = role; role == 0 {
+				delete(want, n)
+			}
+		}
+		for i := range most + 1 {
+			n := directory.Number(i) * step
+			if got := o.role(n); got != want[n] {
+				t.Fatalf("account %d has %d, want %d", n, got, want[n])
+			}
+		}
+		if int(o.n) != len(want) {
+			t.Fatalf("%d grants, want %d", o.n, len(want))
 		}
 	}
 }

@@ -86,12 +86,6 @@ func (g *grant) code(c *event.Coder) {
 	event.Uint(c, 3, &g.role)
 }
 
-func grantHash(room event.RoomID, p event.Principal) uint64 {
-	return table.HashText(table.HashText(0, string(room)), string(p))
-}
-
-func sameGrant(a, b *grant) bool { return a.room == b.room && a.principal == b.principal }
-
 func grantsByRoom(a, b *grant) bool {
 	if a.room != b.room {
 		return a.room < b.room
@@ -104,12 +98,6 @@ func grantsByPrincipal(a, b *grant) bool {
 		return a.principal < b.principal
 	}
 	return a.room < b.room
-}
-
-func (s *State) indexGrant(g *grant) {
-	s.grantsOf.Set(g)
-	s.exact.Set(grantHash(g.room, g.principal), g)
-	s.share(g.room, g.principal, g.role)
 }
 
 // roomText returns a function that finds the state's own text for equal ones: two million rows speak of thirty thousand
@@ -141,20 +129,6 @@ func (s *State) userText() func(*event.Principal) {
 	}
 }
 
-// linkGrants builds what is derived from the grants, after they were loaded.
-func (s *State) linkGrants() {
-	room, user := s.roomText(), s.userText()
-	all := make([]*grant, 0, s.grants.Len())
-	s.grants.Scan(func(g *grant) bool {
-		room(&g.room)
-		s.share(g.room, g.principal, g.role)
-		all = append(all, g)
-		return true
-	})
-	s.grantsOf.Fill(all, func(g *grant) { user(&g.principal) })
-	s.exact.Fill(all, func(g *grant) uint64 { return grantHash(g.room, g.principal) })
-}
-
 // shareGrant lets a grant share the texts of the rows it speaks of.
 func (s *State) shareGrant(g *grant) {
 	if r := s.rooms.Get(g.room); r != nil {
@@ -162,37 +136,6 @@ func (s *State) shareGrant(g *grant) {
 	}
 	if u := s.dir.User(g.principal); u != nil {
 		g.principal = u.URI
-	}
-}
-
-// setRole gives a principal exactly these roles in a room; zero takes them all.
-func (s *State) setRole(save Saver, room event.RoomID, p event.Principal, role event.Role) {
-	if s.Role(room, p) == role {
-		return
-	}
-	g := &grant{room: room, principal: p, role: role}
-	if role != 0 {
-		s.shareGrant(g)
-		s.grants.Put(save, g)
-		s.indexGrant(g)
-		return
-	}
-	s.grants.Drop(save, g)
-	s.grantsOf.Remove(g)
-	s.exact.Remove(grantHash(room, p), g)
-	s.share(room, p, 0)
-}
-
-// share notes the roles of a principal that stands for more than one user.
-func (s *State) share(room event.RoomID, p event.Principal, role event.Role) {
-	if !directory.IsCollective(p) {
-		return
-	}
-	list, _ := s.shared.Get(room)
-	if list = withShared(list, s.dir.Intern(p), role); len(list) > 0 {
-		s.shared.Set(room, list)
-	} else {
-		s.shared.Delete(room)
 	}
 }
 
@@ -282,21 +225,6 @@ func (s *State) Rooms() iter.Seq[Room] {
 	return func(yield func(Room) bool) {
 		s.rooms.Scan(func(r *Room) bool { return yield(s.room(r)) })
 	}
-}
-
-// Role returns the roles given to exactly this principal in a room; those of its domain or of everyone, and the
-// bounds of the category, are in Rights.
-func (s *State) Role(room event.RoomID, p event.Principal) event.Role {
-	g, certain := s.exact.Find(grantHash(room, p))
-	if g == nil || g.room != room || g.principal != p {
-		if certain {
-			return 0
-		}
-		if g = s.grants.Get(&grant{room: room, principal: p}); g == nil {
-			return 0
-		}
-	}
-	return g.role
 }
 
 // Access returns the roles given in a room, by principal.

@@ -29,6 +29,7 @@ type Category struct {
 // Room is a room with its fields; roles are asked for with State.Role and State.Access.
 type Room struct {
 	ID           event.RoomID
+	access       accessList // derived; in the first lines of memory, with the ID
 	Info         event.RoomInfo
 	LastMessage  uint64 // id of the newest message, 0: none
 	Participants int    // users (not endpoints) with a session
@@ -123,11 +124,9 @@ type State struct {
 	// Derived from the tables above by reindex: neither saved nor hashed.
 	roomNames     *btree.Map[string, event.RoomID]
 	categoryNames *btree.Map[string, event.CategoryID]
-	grantsOf      table.Index[grant]                      // by principal
-	exact         table.Exact[grant]                      // by room and principal
-	shared        *btree.Map[event.RoomID, []sharedGrant] // the grants of a room that go to more than one user
-	sessionsOf    table.Index[Session]                    // by user
-	sessionsOn    table.Index[Session]                    // by node
+	grantsOf      table.Index[grant]   // by principal
+	sessionsOf    table.Index[Session] // by user
+	sessionsOn    table.Index[Session] // by node
 }
 
 // head is where the state stands and what belongs to the pool as a whole.
@@ -155,8 +154,8 @@ func (h *head) code(c *event.Coder) {
 func NewState() *State {
 	return &State{
 		dir:        directory.New(rowUser, rowGroup, rowUnit, rowMember),
-		categories: table.NewKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code),
-		rooms:      table.NewKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code),
+		categories: table.NewKeyed(rowCategory, 0, func(g *category) event.CategoryID { return g.ID }, (*category).code).Hashed(),
+		rooms:      table.NewKeyed(rowRoom, 0, func(r *Room) event.RoomID { return r.ID }, (*Room).code).Hashed(),
 		tallies:    table.NewKeyed(rowTally, 0, func(t *tally) event.RoomID { return t.room }, (*tally).code),
 		grants:     table.NewTupled(rowGrant, (*grant).hint, grantsByRoom, (*grant).parts, (*grant).code),
 		sessions:   table.NewTupled(rowSession, (*Session).hint, sessionsByRoom, (*Session).parts, (*Session).code),
@@ -173,8 +172,6 @@ func NewState() *State {
 		roomNames:     btree.NewMap[string, event.RoomID](0),
 		categoryNames: btree.NewMap[string, event.CategoryID](0),
 		grantsOf:      table.NewIndex((*grant).userHint, grantsByPrincipal),
-		exact:         table.NewExact(sameGrant),
-		shared:        btree.NewMap[event.RoomID, []sharedGrant](0),
 		sessionsOf:    table.NewIndex((*Session).userHint, sessionsByUser),
 		sessionsOn:    table.NewIndex((*Session).nodeHint, sessionsByNode),
 	}
@@ -197,8 +194,6 @@ func (s *State) Clone() *State {
 	c.roomNames = s.roomNames.Copy()
 	c.categoryNames = s.categoryNames.Copy()
 	c.grantsOf = s.grantsOf.Copy()
-	c.exact = s.exact.Copy()
-	c.shared = s.shared.Copy()
 	c.sessionsOf = s.sessionsOf.Copy()
 	c.sessionsOn = s.sessionsOn.Copy()
 	return &c

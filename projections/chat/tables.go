@@ -145,6 +145,10 @@ func (s *State) reindex() error {
 		return fmt.Errorf("load the directory: %w", err)
 	}
 	s.rooms.Scan(func(r *Room) bool {
+		if g := s.categories.Get(r.Info.Category); g != nil {
+			r.Info.Category = g.ID
+		}
+		r.access.gate = gateOf(&r.Info)
 		s.roomNames.Set(foldName(r.Info.Name), r.ID)
 		return true
 	})

@@ -323,7 +323,7 @@ func fields(sep string, v reflect.Value) string {
 	for i := range v.NumField() {
 		f := v.Field(i)
 		name := strings.ToLower(v.Type().Field(i).Name)
-		if f.IsZero() || name == "command" {
+		if f.IsZero() || name == "command" || !v.Type().Field(i).IsExported() {
 			continue
 		}
 		switch {

@@ -128,6 +128,7 @@ func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) er
 			if m, bad = decode(k, v); bad == nil {
 				named, bad = means(&m)
 			}
+			m.Text, m.RTF, m.Title, m.Links = "", "", "", nil // a room may have more text than there is memory
 			if named {
 				gone = append(gone, row{append([]byte(nil), k...), m})
 			}
@@ -164,7 +165,7 @@ func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) er
 		if !r.Replaced {
 			err = w.Delete(k)
 		} else {
-			m.Text, m.RTF, m.Title, m.Links, m.Story, m.Erased = r.Text, "", "", nil, false, false
+			m.Text, m.Story, m.Erased = r.Text, false, false
 			err = w.Set(k, event.Marshal(m))
 		}
 		if err != nil {

@@ -48,7 +48,7 @@ func (p *packer[C, R]) pack() *batch[C, R] {
 			break
 		}
 		for i := range drafts {
-			if err := p.decider.Fold(event.Envelope{Offset: p.head.Offset + 1 + event.Offset(i), At: b.At,
+			if err := p.fold(event.Envelope{Offset: p.head.Offset + 1 + event.Offset(i), At: b.At,
 				Meta: drafts[i].Meta, Event: drafts[i].Event}); err != nil {
 				// What our own rules cannot fold would stop every projection of the pool: it must not be proposed.
 				// The commands before it stand; the scratch state, folded halfway, does not.
@@ -72,6 +72,18 @@ func (p *packer[C, R]) pack() *batch[C, R] {
 		}
 	}
 	return b
+}
+
+// fold moves the scratch state. A panic counts as an event that does not fold.
+func (p *packer[C, R]) fold(e event.Envelope) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.seq.cfg.Metrics.panics.Inc()
+			p.seq.cfg.Logger.Error("sequencer: folding an event just decided panicked", keyError, fmt.Sprint(r), keyStack, string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return p.decider.Fold(e)
 }
 
 // decide asks the rules. A panic is a bug in the rules; it refuses this command instead of ending the leader, since

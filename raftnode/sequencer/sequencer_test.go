@@ -166,6 +166,7 @@ type cmd struct {
 type rules struct {
 	count   int // events folded
 	badFold int // the event that does not fold
+	panics  bool
 }
 
 var errRefused = errors.New("refused by the rules")
@@ -190,6 +191,9 @@ func (r *rules) Fold(e event.Envelope) error {
 		return fmt.Errorf("fold of event %d after %d events", e.Offset, r.count-1)
 	}
 	if r.count == r.badFold {
+		if r.panics {
+			panic("fold without a case")
+		}
 		return errors.New("cannot fold")
 	}
 	return nil
@@ -208,6 +212,7 @@ type rig struct {
 	metrics *Metrics
 	now     func() event.Time
 	badFold int
+	panics  bool
 
 	mu      sync.Mutex
 	answers []answer
@@ -225,7 +230,7 @@ func newRig(t testing.TB, limit int) *rig {
 			r.pool.mu.Lock()
 			defer r.pool.mu.Unlock()
 			r.pool.opens++
-			return &rules{count: int(r.pool.head.Offset), badFold: r.badFold}, r.pool.head, r.pool.openErr
+			return &rules{count: int(r.pool.head.Offset), badFold: r.badFold, panics: r.panics}, r.pool.head, r.pool.openErr
 		},
 		Now:        func() event.Time { return r.now() },
 		QueueLimit: limit,
@@ -577,9 +582,12 @@ func TestCannotLead(t *testing.T) {
 	}
 }
 
-func TestBugsInTheRules(t *testing.T) {
+func TestBugsInTheRules(t *testing.T)      { bugsInTheRules(t, false) }
+func TestBugsThatPanicInFold(t *testing.T) { bugsInTheRules(t, true) }
+
+func bugsInTheRules(t *testing.T, foldPanics bool) {
 	run(t, 0, func(t *testing.T, r *rig) {
-		r.badFold = 3
+		r.badFold, r.panics = 3, foldPanics
 		r.pool.hold = true
 		r.start()
 		r.submit(cmd{id: 1, n: 1})
@@ -605,8 +613,12 @@ func TestBugsInTheRules(t *testing.T) {
 		if len(r.pool.log) != 3 {
 			t.Errorf("%d events committed, want 3", len(r.pool.log))
 		}
-		if got := value(t, r.metrics.panics); got != 1 {
-			t.Errorf("panics %v, want 1", got)
+		want := 1.0
+		if foldPanics {
+			want++
+		}
+		if got := value(t, r.metrics.panics); got != want {
+			t.Errorf("panics %v, want %v", got, want)
 		}
 		r.stop(t)
 	})

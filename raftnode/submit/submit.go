@@ -74,7 +74,12 @@ func local(lane *sequencer.Lane[chat.Request, chat.Result]) router.Lane[chat.Req
 // remote hands requests to the leader elsewhere.
 func remote(s *raftnode.Stream) router.Lane[chat.Request, chat.Outcome] {
 	return func(q chat.Request, done func(chat.Outcome, error)) {
-		s.Forward(event.Marshal(&q), func(b []byte, err error) { done(answered(b, err)) })
+		payload := event.Marshal(&q)
+		if len(payload) > raftnode.MaxForward {
+			done(chat.Outcome{}, chat.Refuse(chat.CodeTooLarge, "a command of %d bytes; another node is given %d at most: do it in parts", len(payload), raftnode.MaxForward))
+			return
+		}
+		s.Forward(payload, func(b []byte, err error) { done(answered(b, err)) })
 	}
 }
 

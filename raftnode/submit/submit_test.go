@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -148,5 +149,15 @@ func TestUnknownCommand(t *testing.T) {
 		if !retry(err) {
 			t.Errorf("%v is an answer", err)
 		}
+	}
+}
+
+// What no other node takes is refused for good: it would come back as "busy, try again" for ever.
+func TestTooLargeToForward(t *testing.T) {
+	q := chat.Request{Command: &chat.Post{Text: strings.Repeat("x", raftnode.MaxForward)}}
+	var got error
+	remote(nil)(q, func(_ chat.Outcome, err error) { got = err })
+	if !errors.Is(got, chat.ErrTooLarge) {
+		t.Error(got)
 	}
 }

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -173,23 +172,12 @@ var privacies = map[string]event.Privacy{xccos.VisibilityOpen: event.PrivacyOpen
 
 // roles reads changes of roles in a room; "" is one that is to be made. The lists are worked through in their order.
 func roles(st *chat.State, lists []xccos.Role, room event.RoomID) ([]event.Access, *chat.Refusal) {
-	if len(lists) == 0 {
-		return nil, nil
-	}
-	now, then := map[event.Principal]event.Role{}, map[event.Principal]event.Role{}
-	for a := range st.Access(room) {
-		now[a.Principal], then[a.Principal] = a.Role, a.Role
-	}
+	var edits []chat.RoleEdit
 	for i := range lists {
 		l := &lists[i]
-		role := blocks.RoleOf(l.Type)
-		if role == 0 {
+		e := chat.RoleEdit{Role: blocks.RoleOf(l.Type), All: l.Op == xccos.RoleSet}
+		if e.Role == 0 {
 			return nil, chat.Refuse(chat.CodeInvalid, "a room has no such role")
-		}
-		if l.Op == xccos.RoleSet {
-			for p := range then {
-				then[p] &^= role
-			}
 		}
 		for j := range l.Users {
 			p, refusal := principal(st, l.Users[j].URI)
@@ -197,20 +185,14 @@ func roles(st *chat.State, lists []xccos.Role, room event.RoomID) ([]event.Acces
 			case refusal != nil:
 				return nil, refusal
 			case l.Op == xccos.RoleRemove:
-				then[p] &^= role
+				e.Remove = append(e.Remove, p)
 			default:
-				then[p] |= role
+				e.Add = append(e.Add, p)
 			}
 		}
+		edits = append(edits, e)
 	}
-	var out []event.Access
-	for p, r := range then {
-		if r != now[p] {
-			out = append(out, event.Access{Principal: p, Role: r})
-		}
-	}
-	slices.SortFunc(out, func(x, y event.Access) int { return strings.Compare(string(x.Principal), string(y.Principal)) })
-	return out, nil
+	return st.EditRoles(room, edits), nil
 }
 
 // principal reads the URI of a principal. Whether there is an account is asked where it matters: who is taken out of a

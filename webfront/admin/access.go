@@ -41,8 +41,8 @@ var administrator = func() roles.Set {
 }()
 
 // authenticate finds the administrator whose token the request carries, among those of the configuration and those that
-// the pool issued. Hashes are compared, and in constant time, so that time tells nothing about a token.
-func (a *API) authenticate(r *http.Request) (c caller, known bool) {
+// the pool issued; a node that is not current does not know which of those were revoked, and takes none. Hashes are compared, and in constant time, so that time tells nothing about a token.
+func (a *API) authenticate(r *http.Request, current bool) (c caller, known bool) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return c, false
@@ -56,6 +56,9 @@ func (a *API) authenticate(r *http.Request) (c caller, known bool) {
 				c.roles = administrator
 			}
 		}
+	}
+	if !current {
+		return c, known
 	}
 	now := a.Now()
 	for t := range s.AdminTokens() {

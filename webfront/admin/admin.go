@@ -149,6 +149,9 @@ type Options struct {
 	Remote func(ctx context.Context, m Member, at event.Offset) (NodeStatus, error)
 	// Prover proves what feeds delivered; nil: this node has no key to sign with.
 	Prover Prover
+	// Current reports whether State has caught up with what the pool had committed when this node started. Until then only
+	// the node's own status is told, and only to credentials of the configuration and to nodes. nil: it always has.
+	Current func() bool
 	// FeedOps is for the routes of feeds; what is nil there is not asked.
 	FeedOps FeedOps
 	// DigestMD5 keeps the MD5 form of passwords too.
@@ -163,14 +166,20 @@ type API struct {
 	env         objects.Env
 	credentials map[[sha256.Size]byte]string // hash of the token to the name
 	confirm     time.Duration                // how long other nodes may take to show a change
+	replays     chan struct{}                // holds one for each replay of the log that runs
 }
+
+// maxReplays is how many replays of the log may run at once: each keeps a whole state in memory, half a gigabyte in the
+// largest pool.
+const maxReplays = 2
 
 // confirmWithin is how long a change waits for the other nodes. A node that lives follows in milliseconds.
 const confirmWithin = 5 * time.Second
 
 // New returns the API. It serves paths below Prefix.
 func New(o Options) (*API, error) {
-	a := &API{Options: o, mux: http.NewServeMux(), credentials: map[[sha256.Size]byte]string{}, confirm: confirmWithin}
+	a := &API{Options: o, mux: http.NewServeMux(), credentials: map[[sha256.Size]byte]string{}, confirm: confirmWithin,
+		replays: make(chan struct{}, maxReplays)}
 	for _, c := range o.Credentials {
 		b, err := hex.DecodeString(c.SHA256)
 		if err != nil || len(b) != sha256.Size {

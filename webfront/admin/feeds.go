@@ -24,8 +24,9 @@ import (
 // FeedOps is what the node does for the routes of feeds beyond the log.
 type FeedOps struct {
 	// Check refuses a configuration that could not run: an adapter or an option that there is not, a target that this node
-	// cannot use, an interval that this pool does not allow.
-	Check func(feed string, info *event.FeedInfo) error
+	// cannot use, an interval that this pool does not allow. With whatIf it changes nothing, and so may miss that a directory
+	// cannot be written.
+	Check func(feed string, info *event.FeedInfo, whatIf bool) error
 	// Replay writes again what a feed delivered of some events, cut by cut.
 	Replay func(ctx context.Context, feed string, from, to event.Offset, each func(ReplayedCut) error) error
 	// Remote asks another node for its own view of the feeds.
@@ -201,7 +202,7 @@ func (a *API) setFeed(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("feed")
 	change := func() error {
-		cmd, err := a.feedCommand(name, c)
+		cmd, err := a.feedCommand(name, c, asksWhatIf(r))
 		if err != nil {
 			return err
 		}
@@ -217,7 +218,7 @@ func (a *API) setFeed(w http.ResponseWriter, r *http.Request) error {
 }
 
 // feedCommand makes the command that a change comes to.
-func (a *API) feedCommand(name string, c *FeedChange) (*chat.SetFeed, error) {
+func (a *API) feedCommand(name string, c *FeedChange, whatIf bool) (*chat.SetFeed, error) {
 	s := a.Pool.State()
 	fd, _ := s.Feed(name)
 	cmd := &chat.SetFeed{Feed: name, Create: c.Create, Revision: fd.Revision}
@@ -300,7 +301,7 @@ func (a *API) feedCommand(name string, c *FeedChange) (*chat.SetFeed, error) {
 		}
 	}
 	if a.FeedOps.Check != nil {
-		if err := a.FeedOps.Check(name, i); err != nil {
+		if err := a.FeedOps.Check(name, i, whatIf); err != nil {
 			return nil, chat.Refuse(chat.CodeInvalid, "feed %s cannot run so: %v", name, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,9 @@ func replays(o *admin.Options) {
 func TestFeeds(t *testing.T) {
 	f := newFixture(t)
 	f.talk()
-	f.api.FeedOps.Check = func(_ string, i *event.FeedInfo) error {
+	var asked []bool
+	f.api.FeedOps.Check = func(_ string, i *event.FeedInfo, whatIf bool) error {
+		asked = append(asked, whatIf)
 		if i.Adapter == "fax" {
 			return errors.New("there is no adapter \"fax\"")
 		}
@@ -46,6 +49,9 @@ func TestFeeds(t *testing.T) {
 	want[admin.WhatIf](f, 200, "PUT", "/feeds/j?what_if=true", `{"adapter":"jsonl"}`)
 	if f.head() != head {
 		t.Error("what_if wrote something")
+	}
+	if !asked[len(asked)-1] || slices.Contains(asked[:len(asked)-1], true) {
+		t.Errorf("the check was told what_if: %v", asked)
 	}
 	got := want[admin.Feed](f, 200, "PUT", "/feeds/j", `{"adapter":"jsonl","options":{"dir":"/a","x":"1"},"rooms":["Lobby"],"categories":["General"],"kinds":["Posted"]}`)
 	if got.Adapter != "jsonl" || got.Options["dir"] != "/a" || got.Every != "15m0s" || len(got.Rooms) != 1 || len(got.Categories) != 1 || got.Kinds[0] != "posted" || got.Configured != "log" {

@@ -22,7 +22,7 @@ type followed struct {
 
 // may asks again what was asked when he came.
 func (f followed) may() error {
-	c, known := f.api.authenticate(f.r)
+	c, known := f.api.authenticate(f.r, true)
 	if !known {
 		return chat.Refuse(CodeUnauthenticated, "the credential has expired or was revoked meanwhile")
 	}

@@ -166,7 +166,7 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	return s.end(err)
 }
 
-// logState folds the log up to a moment. It costs a read of the log before it, about a second per million events.
+// logState folds the log up to a moment, a few at once (maxReplays). It costs a read of the log before it, about a second per million events.
 func (a *API) logState(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
 	at, err := replay.Moment(a.Log, a.Pool.Node().Committed, v.Get("at"))
@@ -181,6 +181,12 @@ func (a *API) logState(w http.ResponseWriter, r *http.Request) error {
 		if screen, err = strconv.Atoi(t); err != nil || screen < 0 || screen > replay.MaxScreen {
 			return chat.Refuse(chat.CodeInvalid, "messages=%q is not a number from 0 to %d", t, replay.MaxScreen)
 		}
+	}
+	select {
+	case a.replays <- struct{}{}:
+		defer func() { <-a.replays }()
+	default:
+		return chat.Refuse(chat.CodeUnavailable, "%d others look at the past on this node, and each takes the memory of a whole pool: try again, or ask another node", maxReplays)
 	}
 	if err := a.record(r); err != nil {
 		return err

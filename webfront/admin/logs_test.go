@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,4 +240,67 @@ func TestDamage(t *testing.T) {
 	}
 	broken.from = 1
 	f.refused(500, admin.CodeCorrupt, "GET", "/log/events", "")
+}
+
+// heldLog keeps readers until they are let go.
+type heldLog struct {
+	admin.Log
+	held    atomic.Bool
+	entered chan struct{}
+	let     chan struct{}
+}
+
+func (l *heldLog) Read(from event.Offset, n int) ([]event.Envelope, error) {
+	if l.held.Load() {
+		l.entered <- struct{}{}
+		<-l.let
+	}
+	return l.Log.Read(from, n)
+}
+
+// Each replay keeps a whole state in memory: beyond two the caller is sent away, without a record, until one has ended.
+func TestReplaysAreBounded(t *testing.T) {
+	log := &heldLog{entered: make(chan struct{}), let: make(chan struct{})}
+	f := newFixture(t, func(o *admin.Options) { log.Log, o.Log = o.Log, log })
+	f.talk()
+	head := f.head()
+	path := func(back int) string { return fmt.Sprintf("/log/state?at=%d", int(head)-back) } // the same question is one record
+	log.held.Store(true)
+	done := make(chan int)
+	for i := range 2 {
+		go func() { done <- f.do("GET", path(i), "").Code }()
+		<-log.entered
+	}
+	log.held.Store(false) // for those who come now
+	w := f.do("GET", path(2), "")
+	if p := problemIn(t, w); w.Code != 503 || w.Header().Get("Retry-After") == "" || p.Code != string(chat.CodeUnavailable) {
+		t.Errorf("a third replay: %d %v %+v", w.Code, w.Header(), p)
+	}
+	if f.kinds("admin_read") != 2 {
+		t.Errorf("%d reads are recorded", f.kinds("admin_read"))
+	}
+	close(log.let)
+	for range 2 {
+		if code := <-done; code != 200 {
+			t.Errorf("a replay that ran: %d", code)
+		}
+	}
+	if w := f.do("GET", path(2), ""); w.Code != 200 {
+		t.Errorf("after them: %d %s", w.Code, w.Body)
+	}
+}
+
+// kinds counts the events of a kind in the log.
+func (f *fixture) kinds(kind string) (n int) {
+	f.t.Helper()
+	run, err := f.pool.Log.Read(1, 10_000)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for i := range run {
+		if run[i].Kind().String() == kind {
+			n++
+		}
+	}
+	return n
 }

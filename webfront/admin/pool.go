@@ -21,17 +21,17 @@ var openAPI []byte
 
 func (a *API) poolRoutes() []route {
 	return []route{
-		{method: "GET", path: "/openapi.yaml", right: anyAdmin, summary: "This description", handle: a.getOpenAPI},
+		{method: "GET", path: "/openapi.yaml", right: anyAdmin, early: true, summary: "This description", handle: a.getOpenAPI},
 		{method: "GET", path: "/self", right: anyAdmin, summary: "Who asks, and what he may do", out: Self{}, handle: a.getSelf},
-		{method: "GET", path: "/node", right: roles.PoolRead, nodes: true, out: NodeStatus{}, handle: a.getNode,
+		{method: "GET", path: "/node", right: roles.PoolRead, early: true, nodes: true, out: NodeStatus{}, handle: a.getNode,
 			summary: "Status of the node that answers; other nodes of the pool may ask with their certificate",
 			params:  []param{{Name: "applied", Kind: "integer", Doc: "answer once the node shows the event at this offset, or after 10 s"}}},
-		{method: "GET", path: "/node/digest", right: roles.PoolRead, nodes: true, out: Digest{}, handle: a.getDigest,
+		{method: "GET", path: "/node/digest", right: roles.PoolRead, early: true, nodes: true, out: Digest{}, handle: a.getDigest,
 			summary: "Chain and hash of the state at an offset, of the node that answers: the same on every node",
 			params:  []param{{Name: "at", Kind: "integer", Doc: "offset; the answer waits up to 10 s for it, and is 409 when the state has passed it"}}},
 		{method: "GET", path: "/pool", right: roles.PoolRead, summary: "Domain, address, site and leader of the pool", out: PoolInfo{}, params: []param{poolParam}, handle: a.getPool},
 		{method: "PATCH", path: "/pool", right: roles.PoolChange, summary: "Say which site the pool belongs to", in: PoolChange{}, out: PoolInfo{}, params: []param{whatIf}, handle: a.setPool},
-		{method: "GET", path: "/status", right: roles.PoolRead, summary: "Status of every node; one that does not answer within 2 s is down", out: []NodeStatus{}, handle: a.getStatus},
+		{method: "GET", path: "/status", right: roles.PoolRead, early: true, summary: "Status of every node; one that does not answer within 2 s is down", out: []NodeStatus{}, handle: a.getStatus},
 		{method: "GET", path: "/active-servers", right: roles.PoolRead, summary: "Which nodes take new connections", out: ActiveServers{}, params: []param{poolParam}, handle: a.getActive},
 		{method: "PATCH", path: "/active-servers", right: roles.PoolChange, in: ActiveServersChange{}, out: ActiveServers{}, params: []param{whatIf}, handle: a.setActive,
 			summary: "Say which nodes take new connections; the others go on with those they have"},
@@ -41,7 +41,7 @@ func (a *API) poolRoutes() []route {
 		{method: "POST", path: "/members/{member}/promote", right: roles.PoolChange, leader: true, out: MemberChanged{}, params: []param{whatIf}, handle: a.promoteMember,
 			summary: "Give a standby a vote; waits until it has caught up"},
 		{method: "POST", path: "/leader", right: roles.PoolChange, leader: true, in: Transfer{}, out: MemberChanged{}, params: []param{whatIf}, handle: a.transfer, summary: "Hand leadership over"},
-		{method: "GET", path: "/projections", right: roles.ProjectionRead, summary: "Derived data of the node that answers", out: []ProjectionStatus{}, handle: a.listProjections},
+		{method: "GET", path: "/projections", right: roles.ProjectionRead, early: true, summary: "Derived data of the node that answers", out: []ProjectionStatus{}, handle: a.listProjections},
 	}
 }
 

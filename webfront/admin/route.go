@@ -18,6 +18,7 @@ type route struct {
 	method, path string
 	right        roles.Action // that the caller needs; anyAdmin: none in particular
 	nodes        bool         // another node of the pool may ask too, with its certificate
+	early        bool         // served before this node has caught up: it tells of the node only
 	recorded     bool         // what is read is not the reader's own: handle calls record before it shows anything
 	summary      string
 	params       []param // of the query; others are refused
@@ -68,9 +69,13 @@ func (a *API) guard(rt route) http.Handler {
 }
 
 func (a *API) serve(rt route, w http.ResponseWriter, r *http.Request) error {
-	c, known := a.authenticate(r)
 	// A verified certificate is one of the pool's own authority, which makes them for nodes only.
 	node := rt.nodes && r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+	current := a.Current == nil || a.Current()
+	if !current && !node && !rt.early {
+		return chat.Refuse(chat.CodeUnavailable, "this node has just started and does not know yet what the pool decided meanwhile: try again, or ask another node")
+	}
+	c, known := a.authenticate(r, current)
 	if !known && !node {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="parley"`)
 		return chat.Refuse(CodeUnauthenticated, "no credential, or one that is not known, has expired or was revoked; send Authorization: Bearer TOKEN")

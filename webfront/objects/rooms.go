@@ -3,7 +3,6 @@ package objects
 import (
 	"context"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -291,13 +290,7 @@ func (c *RoomChange) apply(s *chat.State, i event.RoomInfo) (event.RoomInfo, err
 
 // access returns the roles that the change alters, of the room id; "" is a room that is being made.
 func (c *RoomChange) access(s *chat.State, id event.RoomID) ([]event.Access, error) {
-	now, then := map[event.Principal]event.Role{}, map[event.Principal]event.Role{}
-	if id != "" {
-		for a := range s.Access(id) {
-			now[a.Principal] = a.Role
-			then[a.Principal] = a.Role
-		}
-	}
+	var edits []chat.RoleEdit
 	for _, l := range []struct {
 		role   event.Role
 		change *ListChange
@@ -306,30 +299,18 @@ func (c *RoomChange) access(s *chat.State, id event.RoomID) ([]event.Access, err
 			continue
 		}
 		var old []event.Principal
-		for p, r := range now {
-			if r&l.role != 0 {
-				old = append(old, p)
+		for a := range s.Access(id) {
+			if a.Role&l.role != 0 {
+				old = append(old, a.Principal)
 			}
 		}
 		list, err := l.change.principals(s, old)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range old {
-			then[p] &^= l.role
-		}
-		for _, p := range list {
-			then[p] |= l.role
-		}
+		edits = append(edits, chat.RoleEdit{Role: l.role, All: true, Add: list})
 	}
-	var out []event.Access
-	for p, r := range then {
-		if r != now[p] {
-			out = append(out, event.Access{Principal: p, Role: r})
-		}
-	}
-	slices.SortFunc(out, func(x, y event.Access) int { return strings.Compare(string(x.Principal), string(y.Principal)) })
-	return out, nil
+	return s.EditRoles(id, edits), nil
 }
 
 // ShowRoom returns a room as the API shows it.

@@ -132,7 +132,7 @@ func (n *Node) adminOptions() (admin.Options, error) {
 	o := admin.Options{Pool: adminPool{n}, Log: n.log, Node: n.id, Logger: n.logger, DigestMD5: n.cfg.SIP.DigestMD5,
 		Now:    func() event.Time { return event.Time(time.Now().UnixNano()) },
 		NewID:  uuid.NewString,
-		Remote: n.nodes.Status, FeedOps: n.feedOps(),
+		Remote: n.nodes.Status, FeedOps: n.feedOps(), Current: n.current.Load,
 		// The history may be a moment behind the state.
 		History: func(ctx context.Context, room event.RoomID, first, last uint64) ([]history.Message, error) {
 			return backend{n}.History(ctx, room, first, last)

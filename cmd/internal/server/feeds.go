@@ -113,7 +113,7 @@ func (n *Node) mailServer(name string) (compliance.MailServer, error) {
 const leastEvery = time.Minute
 
 // checkFeed refuses a configuration that could not run, before it is in the log.
-func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
+func (n *Node) checkFeed(name string, info *event.FeedInfo, whatIf bool) error {
 	if n.feeds.Static(name) {
 		return errors.New("it is in the configuration file of this node")
 	}
@@ -127,6 +127,9 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo) error {
 		return err
 	}
 	for _, o := range info.Options {
+		if o.Name == "dir" && whatIf {
+			return compliance.Look(o.Value)
+		}
 		if o.Name == "dir" {
 			return compliance.Probe(compliance.OS{}, o.Value, n.id)
 		}

@@ -9,6 +9,7 @@ import (
 	"parley/cmd/internal/demo"
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/raftnode/sequencer"
 	"parley/webfront/objects"
 )
 
@@ -91,6 +92,7 @@ const demoWithin event.Offset = 64
 func (n *Node) watchPeers(ctx context.Context) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	var before map[event.NodeID]bool // silent at the last look
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,13 +100,17 @@ func (n *Node) watchPeers(ctx context.Context) {
 		case <-tick.C:
 		}
 		gone := map[event.NodeID]string{}
+		silent := map[event.NodeID]bool{}
 		members := map[event.NodeID]bool{n.id: true}
 		for _, m := range n.raft.Status() {
 			members[m.ID] = true
 		}
 		for _, id := range n.raft.Down() {
-			gone[id] = "no contact"
+			if silent[id] = true; before[id] { // twice in a row, since to a process that was stopped for a while everybody seems to be gone
+				gone[id] = "no contact"
+			}
 		}
+		before = silent
 		for node := range n.rooms.Current().Nodes() {
 			id, reason := node.ID, gone[node.ID]
 			if !members[id] {
@@ -113,7 +119,7 @@ func (n *Node) watchPeers(ctx context.Context) {
 			if !node.Alive || id == n.id || reason == "" {
 				continue
 			}
-			_, err := n.Do(ctx, chat.Request{
+			err := n.decideHere(ctx, chat.Request{
 				Origin:  chat.Origin{By: event.NodePrincipal(n.id), Trusted: true},
 				Command: &chat.LoseNode{Node: id, Incarnation: node.Incarnation, Reason: reason},
 			})
@@ -121,5 +127,18 @@ func (n *Node) watchPeers(ctx context.Context) {
 				n.logger.Warn("record a lost node", keyNode, string(id), keyError, err)
 			}
 		}
+	}
+}
+
+// decideHere has a request decided by this node or not at all. A leader's own observation is worth nothing once another
+// leads, who may be in touch with the node that this one has lost.
+func (n *Node) decideHere(ctx context.Context, q chat.Request) error {
+	done := make(chan error, 1)
+	n.seq.Enqueue(q, func(_ sequencer.Outcome[chat.Result], err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

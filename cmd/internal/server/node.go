@@ -98,11 +98,13 @@ type Node struct {
 	wg     sync.WaitGroup
 	raftUp chan struct{} // closed once raft and router are set: Raft may call before Open has returned it
 	ready  chan struct{}
-	done   chan struct{}
-	drain  sync.Once
-	stop   sync.Once
-	mu     sync.Mutex
-	err    error
+	// current is set once this node's state has what the pool had committed when the node started.
+	current atomic.Bool
+	done    chan struct{}
+	drain   sync.Once
+	stop    sync.Once
+	mu      sync.Mutex
+	err     error
 }
 
 // Open starts a node. It returns before the node is ready: that needs a leader, and so the other nodes.
@@ -199,6 +201,7 @@ func (n *Node) start() error {
 			return fmt.Errorf("wait for projection %s: %w", r.Name(), err)
 		}
 	}
+	n.current.Store(true)
 	if err := n.makeDemo(n.run); err != nil {
 		return err
 	}
@@ -235,6 +238,11 @@ func (n *Node) erase() {
 
 // purgeViews rewrites the views without the messages that were removed from the history.
 func (n *Node) purgeViews(ctx context.Context, to event.Offset) error {
+	for !n.historyRun.Alone() { // other rows of it may have the text still, and would keep it
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.historyRun.WaitFor(ctx, to); err != nil {
 		return err // a projection that stops ends the node
 	}

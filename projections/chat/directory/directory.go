@@ -24,11 +24,11 @@ import (
 // User is an account.
 type User struct {
 	URI      event.Principal
+	in       []Ref // groups, unit and domain that it belongs to directly, ascending; never changed in place
+	number   Number
 	Info     event.UserInfo
 	Secret   event.Secret
 	Revision event.Offset
-
-	in []Ref // groups, unit and domain that it belongs to directly, ascending; never changed in place
 }
 
 // Group is a group with its fields; its members are asked for with Directory.Members.
@@ -49,6 +49,12 @@ type Unit struct {
 // Directory. It is not saved, and a Directory that was loaded numbers anew: it may decide what is found, never in
 // which order anything is told. A number is never given to another principal, even when its own is removed.
 type Ref uint32
+
+// Number is the number of an account, as a Ref is that of other principals; in a number space of its own.
+type Number uint32
+
+// Number returns the number of the account: only in an account that came out of a Directory, not in a planned one.
+func (u *User) Number() Number { return u.number }
 
 // Everyone is the number of event.Everyone.
 const Everyone Ref = 0
@@ -84,7 +90,8 @@ type Directory struct {
 	// Derived: neither saved nor hashed.
 	members    *btree.BTreeG[member]
 	refs       *btree.Map[event.Principal, Ref]
-	nodes      *btree.Map[Ref, *node]
+	nodes      nodes
+	numbered   Number                              // how many accounts got a number
 	nested     []uint64                            // bit set of the nodes with more above than themselves; never changed in place
 	groupNames *btree.Map[string, event.GroupID]   // folded
 	unitNames  *btree.Map[string, event.UnitID]    // parent, NUL, folded
@@ -95,13 +102,12 @@ type Directory struct {
 // New returns an empty directory. The arguments are the prefixes of its four tables' rows.
 func New(users, groups, units, members byte) *Directory {
 	d := &Directory{
-		users:      table.NewKeyed(users, len("sip:"), func(u *User) event.Principal { return u.URI }, (*User).code),
+		users:      table.NewKeyed(users, len("sip:"), func(u *User) event.Principal { return u.URI }, (*User).code).Hashed(),
 		groups:     table.NewKeyed(groups, 0, func(g *Group) event.GroupID { return g.ID }, (*Group).code),
 		units:      table.NewKeyed(units, 0, func(u *Unit) event.UnitID { return u.ID }, (*Unit).code),
 		prefix:     members,
 		members:    table.NewTree(memberLess),
 		refs:       btree.NewMap[event.Principal, Ref](0),
-		nodes:      btree.NewMap[Ref, *node](0),
 		groupNames: btree.NewMap[string, event.GroupID](0),
 		unitNames:  btree.NewMap[string, event.UnitID](0),
 		entryNames: btree.NewMap[string, event.Principal](0),
@@ -114,7 +120,7 @@ func New(users, groups, units, members byte) *Directory {
 func (d *Directory) Copy() *Directory {
 	c := *d
 	c.users, c.groups, c.units = d.users.Copy(), d.groups.Copy(), d.units.Copy()
-	c.members, c.refs, c.nodes = d.members.Copy(), d.refs.Copy(), d.nodes.Copy()
+	c.members, c.refs = d.members.Copy(), d.refs.Copy()
 	c.groupNames, c.unitNames, c.entryNames = d.groupNames.Copy(), d.unitNames.Copy(), d.entryNames.Copy()
 	return &c
 }
@@ -183,7 +189,7 @@ func (d *Directory) membersOf(r Ref, yield func(event.Principal) bool) {
 func (d *Directory) MemberOf(p event.Principal) []event.Principal {
 	var out []event.Principal
 	for _, r := range d.In(p) {
-		if n, _ := d.nodes.Get(r); IsGroup(n.principal) {
+		if n := d.nodes.get(r); IsGroup(n.principal) {
 			out = append(out, n.principal)
 		}
 	}
@@ -193,8 +199,7 @@ func (d *Directory) MemberOf(p event.Principal) []event.Principal {
 
 func (d *Directory) node(p event.Principal) *node {
 	if r, ok := d.refs.Get(p); ok {
-		n, _ := d.nodes.Get(r)
-		return n
+		return d.nodes.get(r)
 	}
 	return nil
 }
@@ -230,11 +235,17 @@ func (d *Directory) Intern(p event.Principal) Ref {
 	if r, ok := d.refs.Get(p); ok {
 		return r
 	}
-	r := Ref(d.nodes.Len())
+	r := d.nodes.size
 	p = event.Principal(strings.Clone(string(p)))
 	d.refs.Set(p, r)
-	d.nodes.Set(r, &node{principal: p, above: []Ref{r}})
+	d.nodes.set(r, &node{principal: p, above: []Ref{r}})
 	return r
+}
+
+// number returns the next number for an account: never given twice, so that whoever noted one never means another account.
+func (d *Directory) number() Number {
+	d.numbered++
+	return d.numbered
 }
 
 // Reach appends the numbers of all principals that contain an account to buf: in no order, some perhaps twice.
@@ -245,8 +256,7 @@ func (d *Directory) Reach(u *User, buf []Ref) []Ref {
 			buf = append(buf, r)
 			continue
 		}
-		n, _ := d.nodes.Get(r)
-		buf = append(buf, n.above...)
+		buf = append(buf, d.nodes.get(r).above...)
 	}
 	return buf
 }
@@ -277,7 +287,7 @@ func (d *Directory) ReachOf(p event.Principal, buf []Ref) []Ref {
 func (d *Directory) Containing(p event.Principal) []event.Principal {
 	out := []event.Principal{p}
 	for _, r := range d.ReachOf(p, nil) {
-		n, _ := d.nodes.Get(r)
+		n := d.nodes.get(r)
 		out = append(out, n.principal)
 	}
 	if domain := Domain(p); domain != "" {
@@ -342,7 +352,7 @@ func (d *Directory) isNested(r Ref) bool {
 
 // putNode stores a node and notes whether it is nested.
 func (d *Directory) putNode(r Ref, n *node) {
-	d.nodes.Set(r, n)
+	d.nodes.set(r, n)
 	if is := len(n.above) > 1; is != d.isNested(r) {
 		words := make([]uint64, max(len(d.nested), int(r/64)+1))
 		copy(words, d.nested)
@@ -366,7 +376,7 @@ func (d *Directory) walk(r Ref, next func(*node) []Ref) []Ref {
 	out := []Ref{r}
 	seen := map[Ref]bool{}
 	for i := 0; i < len(out); i++ {
-		n, _ := d.nodes.Get(out[i])
+		n := d.nodes.get(out[i])
 		for _, to := range next(n) {
 			if to != r && !seen[to] {
 				seen[to] = true
@@ -379,7 +389,7 @@ func (d *Directory) walk(r Ref, next func(*node) []Ref) []Ref {
 
 // setIn puts a node directly into these and no others. It costs the nodes below it, not the accounts.
 func (d *Directory) setIn(r Ref, in []Ref) {
-	old, _ := d.nodes.Get(r)
+	old := d.nodes.get(r)
 	for _, p := range old.in {
 		if !slices.Contains(in, p) {
 			d.changeKids(p, Without, r)
@@ -390,12 +400,12 @@ func (d *Directory) setIn(r Ref, in []Ref) {
 			d.changeKids(p, With, r)
 		}
 	}
-	n, _ := d.nodes.Get(r) // it may be its own kid
+	n := d.nodes.get(r) // it may be its own kid
 	c := *n
 	c.in = in
-	d.nodes.Set(r, &c)
+	d.nodes.set(r, &c)
 	for _, b := range d.below(r) {
-		n, _ := d.nodes.Get(b)
+		n := d.nodes.get(b)
 		c := *n
 		c.above = d.climb(b)
 		d.putNode(b, &c)
@@ -403,10 +413,10 @@ func (d *Directory) setIn(r Ref, in []Ref) {
 }
 
 func (d *Directory) changeKids(r Ref, change func([]Ref, Ref) []Ref, kid Ref) {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	c := *n
 	c.kids = change(n.kids, kid)
-	d.nodes.Set(r, &c)
+	d.nodes.set(r, &c)
 }
 
 // FoldName is the form in which names are compared.

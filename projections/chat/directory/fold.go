@@ -133,9 +133,9 @@ func (d *Directory) putUser(save table.Saver, old *User, u User) error {
 	var was User
 	if old != nil {
 		was = *old
-		u.in = old.in
+		u.number, u.in = old.number, old.in
 	} else {
-		u.in = []Ref{d.Intern(event.DomainPrincipal(Domain(u.URI)))}
+		u.number, u.in = d.number(), []Ref{d.Intern(event.DomainPrincipal(Domain(u.URI)))}
 	}
 	if was.Info.Unit != u.Info.Unit {
 		if was.Info.Unit != "" {
@@ -208,7 +208,7 @@ func (d *Directory) addMember(save table.Saver, group, who event.Principal) {
 		who = u.URI
 	} else {
 		r := d.Intern(who)
-		n, _ := d.nodes.Get(r)
+		n := d.nodes.get(r)
 		d.setIn(r, With(n.in, g))
 		who = n.principal
 	}
@@ -269,7 +269,7 @@ func (d *Directory) putUnit(save table.Saver, old *Unit, u Unit) error {
 		d.dropUnitName(old)
 	}
 	d.unitNames.Set(PlaceName(u.Info.Parent, u.Info.Name), u.ID)
-	if n, _ := d.nodes.Get(r); !slices.Equal(n.in, in) {
+	if n := d.nodes.get(r); !slices.Equal(n.in, in) {
 		d.setIn(r, in)
 	}
 	d.units.Put(save, &u)
@@ -303,7 +303,7 @@ func (d *Directory) Resident(id event.UnitID) (who event.Principal, has bool) {
 		return m, true
 	}
 	if n := d.node(p); n != nil && len(n.kids) > 0 {
-		kid, _ := d.nodes.Get(n.kids[0])
+		kid := d.nodes.get(n.kids[0])
 		return kid.principal, true
 	}
 	return "", false

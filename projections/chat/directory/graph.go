@@ -9,14 +9,14 @@ import (
 // The graph of numbers, for whoever works out what a change would do.
 
 // Size returns how many numbers are given: they are 0 to Size-1.
-func (d *Directory) Size() Ref { return Ref(d.nodes.Len()) }
+func (d *Directory) Size() Ref { return d.nodes.size }
 
 // Find returns the number of a principal, if it has one.
 func (d *Directory) Find(p event.Principal) (Ref, bool) { return d.refs.Get(p) }
 
 // Principal returns the principal of a number.
 func (d *Directory) Principal(r Ref) event.Principal {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	return n.principal
 }
 
@@ -33,19 +33,19 @@ func (d *Directory) In(p event.Principal) []Ref {
 
 // InOf is In by number.
 func (d *Directory) InOf(r Ref) []Ref {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	return n.in
 }
 
 // Above returns a number and those of everything that it is in, ascending.
 func (d *Directory) Above(r Ref) []Ref {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	return n.above
 }
 
 // Kids returns the groups directly in a group, or the units directly in a unit, ascending.
 func (d *Directory) Kids(r Ref) []Ref {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	return n.kids
 }
 

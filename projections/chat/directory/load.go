@@ -81,13 +81,14 @@ func (d *Directory) Link() error {
 		_, _, e := d.place(&g.Info.Unit)
 		p := event.GroupPrincipal(g.ID)
 		r := d.Intern(p)
-		n, _ := d.nodes.Get(r)
+		n := d.nodes.get(r)
 		d.groupNames.Set(FoldName(g.Info.Name), g.ID)
 		d.move(n.principal, "", g.Info.Unit, "", g.Info.Name)
 		return fail(e)
 	})
 	d.users.Scan(func(u *User) bool {
 		unit, lives, e := d.place(&u.Info.Unit)
+		u.number = d.number()
 		u.in = append(make([]Ref, 0, 8), d.Intern(event.DomainPrincipal(Domain(u.URI))))
 		if lives {
 			u.in = append(u.in, unit)
@@ -106,13 +107,13 @@ func (d *Directory) Link() error {
 		u.in = append(make([]Ref, 0, len(u.in)), u.in...) // no spare capacity: there are many
 		return true
 	})
-	for r := range Ref(d.nodes.Len()) {
-		n, _ := d.nodes.Get(r)
+	for r := range d.nodes.size {
+		n := d.nodes.get(r)
 		slices.Sort(n.in)
 		slices.Sort(n.kids)
 	}
-	for r := range Ref(d.nodes.Len()) {
-		n, _ := d.nodes.Get(r)
+	for r := range d.nodes.size {
+		n := d.nodes.get(r)
 		n.above = d.climb(r)
 		d.putNode(r, n)
 	}
@@ -140,7 +141,7 @@ func (d *Directory) linkMembers() error {
 			return fmt.Errorf("group %s has a member %s, which is not there: %w", group, s.who, event.ErrCorrupt)
 		}
 		r := d.Intern(s.who)
-		n, _ := d.nodes.Get(r)
+		n := d.nodes.get(r)
 		d.link(r, g)
 		d.members.Set(member{g, n.principal})
 	}
@@ -150,8 +151,8 @@ func (d *Directory) linkMembers() error {
 
 // link puts a node into another, in place: while a directory is loaded nobody else has its nodes.
 func (d *Directory) link(r, into Ref) {
-	n, _ := d.nodes.Get(r)
+	n := d.nodes.get(r)
 	n.in = append(n.in, into)
-	p, _ := d.nodes.Get(into)
+	p := d.nodes.get(into)
 	p.kids = append(p.kids, r)
 }

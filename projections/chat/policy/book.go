@@ -57,7 +57,7 @@ func NewBook(p Prefixes) Book {
 		policies:       table.NewKeyed(p.Policy, 0, func(p *Policy) event.Scope { return p.Scope }, (*Policy).code),
 		configurations: table.NewKeyed(p.Configuration, 0, func(c *Configuration) event.Scope { return c.Scope }, (*Configuration).code),
 		compliance:     table.NewKeyed(p.Compliance, 0, func(c *Compliance) event.Scope { return c.Scope }, (*Compliance).code),
-		grants:         table.NewKeyed(p.Grant, len("sip:"), func(g *Grant) event.Principal { return g.User }, (*Grant).code),
+		grants:         table.NewKeyed(p.Grant, len("sip:"), func(g *Grant) event.Principal { return g.User }, (*Grant).code).Hashed(),
 	}
 	b.settle()
 	return b

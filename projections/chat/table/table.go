@@ -100,6 +100,7 @@ func NewTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
 // thirty tables each such package took a quarter of a minute.
 type Keyed[K ~string, V any] struct {
 	rows   *btree.BTreeG[keyedRow]
+	hash   *Hash // nil unless Hashed
 	prefix byte
 	skip   int
 	id     func(*V) K
@@ -129,6 +130,9 @@ func NewKeyed[K ~string, V any](prefix byte, skip int, id func(*V) K, code func(
 func (t *Keyed[K, V]) Copy() Keyed[K, V] {
 	c := *t
 	c.rows, c.dec = t.rows.Copy(), nil
+	if t.hash != nil {
+		c.hash = t.hash.Copy()
+	}
 	return c
 }
 
@@ -138,6 +142,9 @@ func (t *Keyed[K, V]) at(k K) keyedRow {
 
 // Get returns the row or nil.
 func (t *Keyed[K, V]) Get(k K) *V {
+	if t.hash != nil {
+		return pointer[V](t.hash.Get(string(k)))
+	}
 	r, _ := t.rows.Get(t.at(k))
 	return pointer[V](r.row)
 }
@@ -180,6 +187,9 @@ func (t *Keyed[K, V]) set(v *V) {
 	r := t.at(t.id(v))
 	r.row = v
 	t.rows.Set(r)
+	if t.hash != nil {
+		t.hash.Set(v)
+	}
 }
 
 // Put adds or replaces a row.
@@ -192,6 +202,9 @@ func (t *Keyed[K, V]) Put(save Saver, v *V) {
 
 // Remove deletes the row of a key, if there is one.
 func (t *Keyed[K, V]) Remove(save Saver, k K) {
+	if t.hash != nil {
+		t.hash.Remove(string(k))
+	}
 	if old, had := t.rows.Delete(t.at(k)); had && save != nil {
 		save.Delete(t.key(old.row.(*V)))
 	}
@@ -208,6 +221,9 @@ func (t *Keyed[K, V]) Load(key, value []byte) error {
 		r := t.at(t.id(v))
 		r.row = v
 		t.rows.Load(r)
+		if t.hash != nil {
+			t.hash.Set(v)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -126,50 +127,59 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// An exact lookup finds what is there and nothing else; when two keys have one hash it says that it is not certain.
-func TestExact(t *testing.T) {
-	same := func(a, b *pair) bool { return *a == *b }
-	good := func(p *pair) uint64 { return HashText(HashText(0, p.a), p.b) }
-	for name, hash := range map[string]func(*pair) uint64{"good": good, "few": func(p *pair) uint64 { return good(p) % 7 }} {
+// A table that finds by hash holds what one does that does not, also in copies, and also when many keys have one hash.
+func TestHashed(t *testing.T) {
+	for name, hash := range map[string]func(string) uint64{"good": HashText, "few": func(k string) uint64 { return HashText(k) % 7 },
+		"high": func(k string) uint64 { return HashText(k) << 62 }, "one": func(string) uint64 { return 0 }} {
 		rng := rand.New(rand.NewPCG(5, 6))
-		x, there := NewExact(same), map[pair]bool{}
-		all := some(rng, 400)
-		x.Fill(all[:1], hash)
-		there[*all[0]] = true
-		for n := range 5000 {
-			p := all[rng.IntN(len(all))]
-			switch rng.IntN(3) {
-			case 0:
-				x.Set(hash(p), p)
-				there[*p] = true
-			case 1:
-				x.Remove(hash(p), p)
-				delete(there, *p)
-			case 2:
-				v, certain := x.Find(hash(p))
-				found := v != nil && *v == *p
-				if found && !there[*p] || certain && found != there[*p] {
-					t.Fatalf("%s, step %d: %v found %v, certain %v, it is there: %v", name, n, *p, found, certain, there[*p])
+		x, there := NewKeyed(3, 0, func(p *pair) string { return p.a }, (*pair).code).Hashed(), map[string]string{}
+		x.hash.hash = hash
+		type old struct {
+			x     Keyed[string, pair]
+			there map[string]string
+		}
+		var copies []old
+		check := func(n int, x *Keyed[string, pair], there map[string]string) {
+			t.Helper()
+			for i := range 2000 {
+				k := fmt.Sprint("key ", i)
+				v, has := there[k]
+				if got := x.Get(k); (got != nil) != has || has && (got.a != k || got.b != v) {
+					t.Fatalf("%s, step %d: %s is %v, want %q (%v)", name, n, k, got, v, has)
 				}
 			}
-			if n == 2500 {
-				x = x.Copy()
+			if x.Len() != len(there) {
+				t.Fatalf("%s, step %d: %d rows, want %d", name, n, x.Len(), len(there))
 			}
 		}
-		if _, certain := x.Find(0); certain != (name == "good") {
-			t.Errorf("%s: certain %v", name, certain)
+		steps, keys := 8000, 2000
+		if name == "one" || name == "high" { // all keys in few places: each step costs the number of rows
+			steps, keys = 1500, 150
+		}
+		for n := range steps {
+			k := fmt.Sprint("key ", rng.IntN(keys))
+			if rng.IntN(5) < 3 {
+				x.Put(nil, &pair{k, fmt.Sprint(n)})
+				there[k] = fmt.Sprint(n)
+			} else {
+				x.Remove(nil, k)
+				delete(there, k)
+			}
+			if n%(steps/5) == 0 {
+				copies = append(copies, old{x.Copy(), maps.Clone(there)})
+			}
+		}
+		check(steps, &x, there)
+		c := x.Copy()
+		for k := range there {
+			c.Remove(nil, k)
+		}
+		check(steps, &c, nil)
+		for i := range copies {
+			check(i, &copies[i].x, copies[i].there)
 		}
 	}
-	x, list := NewExact(same), some(rand.New(rand.NewPCG(7, 8)), 1000)
-	slices.SortFunc(list, func(a, b *pair) int { return bytes.Compare([]byte(a.a+a.b), []byte(b.a+b.b)) })
-	list = slices.CompactFunc(list, same)
-	x.Fill(list, good)
-	for _, p := range list {
-		if v, certain := x.Find(good(p)); v == nil || *v != *p || !certain {
-			t.Fatalf("%v: %v, certain %v", *p, v, certain)
-		}
-	}
-	if HashText(0, "") == HashText(0, "\x00") || HashText(0, "a") == HashText(0, "a\x00") {
+	if HashText("") == HashText("\x00") || HashText("a") == HashText("a\x00") {
 		t.Error("texts that differ by their ends have one hash")
 	}
 }
