@@ -15,6 +15,7 @@ type gone struct {
 	since  event.Offset // the feed's
 	listed map[event.Offset]bool
 	clears map[event.RoomID][]clear
+	purges map[event.RoomID][]purge
 }
 
 // clear is a removal of everything up to a time.
@@ -23,10 +24,16 @@ type clear struct {
 	until event.Time
 }
 
+// purge is a purge at its place.
+type purge struct {
+	at event.Offset
+	*event.MessagesPurged
+}
+
 // goneBefore reads which messages from an offset on were removed before a feed was set. It costs a read of the log
 // between the two, once for a feed that begins in the past.
 func goneBefore(ctx context.Context, src Source, from, since event.Offset) (*gone, error) {
-	g := &gone{since: since, listed: map[event.Offset]bool{}, clears: map[event.RoomID][]clear{}}
+	g := &gone{since: since, listed: map[event.Offset]bool{}, clears: map[event.RoomID][]clear{}, purges: map[event.RoomID][]purge{}}
 	if since <= from {
 		return g, nil
 	}
@@ -43,12 +50,13 @@ func goneBefore(ctx context.Context, src Source, from, since event.Offset) (*gon
 }
 
 func (g *gone) add(e *event.Envelope) {
-	v, ok := e.Event.(*event.MessagesRemoved)
-	switch {
-	case !ok:
-	case v.Until != 0:
-		g.clears[e.Room] = append(g.clears[e.Room], clear{e.Offset, v.Until})
-	default:
+	switch v := e.Event.(type) {
+	case *event.MessagesPurged:
+		g.purges[e.Room] = append(g.purges[e.Room], purge{e.Offset, v})
+	case *event.MessagesRemoved:
+		if v.Until != 0 {
+			g.clears[e.Room] = append(g.clears[e.Room], clear{e.Offset, v.Until})
+		}
 		for _, m := range v.Messages {
 			g.listed[m.Offset] = true
 		}
@@ -58,7 +66,11 @@ func (g *gone) add(e *event.Envelope) {
 // has reports whether an event is a message that is gone.
 func (g *gone) has(e *event.Envelope) bool {
 	m, ok := event.MessageOf(e)
-	return ok && (g.listed[e.Offset] || slices.ContainsFunc(g.clears[e.Room], func(c clear) bool { return e.Offset < c.at && m.At <= c.until }))
+	return ok && (g.listed[e.Offset] ||
+		slices.ContainsFunc(g.clears[e.Room], func(c clear) bool { return e.Offset < c.at && m.At <= c.until }) ||
+		slices.ContainsFunc(g.purges[e.Room], func(p purge) bool {
+			return e.Offset < p.at && p.Names(event.MessageRef{MessageID: m.ID, Offset: e.Offset}, m.By, m.At)
+		}))
 }
 
 // without is the log without the texts that are gone.

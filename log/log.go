@@ -25,6 +25,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"parley/log/event"
+	"parley/log/readonly"
 )
 
 // Errors. Damage is of class event.ErrCorrupt.
@@ -33,9 +34,9 @@ var (
 	ErrCommitted = errors.New("entry is committed")                  // it would be changed or removed
 	ErrGap       = errors.New("entries do not continue the log")     // Append with a hole, or over existing entries
 	ErrClosed    = errors.New("log is closed")                       // the log or the reader
-	ErrReadOnly  = errors.New("log is open read-only")               //
+	ErrReadOnly  = readonly.Err                                      //
 	ErrFailed    = errors.New("log has failed and refuses writes")   // after a failed write; see Failed
-	ErrInUse     = errors.New("log is in use by another process")    // Open
+	ErrInUse     = readonly.ErrInUse                                 // Open
 	ErrVersion   = errors.New("log was written by a newer version")  // Open, or a row of a later format
 	ErrNoLog     = errors.New("there is no log in this directory")   // Open with ReadOnly
 	ErrInvalid   = errors.New("entry is not one the log can accept") // Append of a command without a valid batch

@@ -12,9 +12,12 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"parley/log/compaction"
 	"parley/log/event"
+	"parley/log/readonly"
 )
 
 // Keys of log attributes.
@@ -27,7 +30,7 @@ const (
 
 // storeOptions are the settings of the Pebble instance. They were measured for a log: small memtables, no block
 // compression (batches are compressed once, by the leader), the newest format because of its write-ahead log.
-func (l *Log) storeOptions(o Options, c *compactions) *pebble.Options {
+func (l *Log) storeOptions(o Options, c *compaction.Scheduler) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          o.FS,
 		ReadOnly:                    o.ReadOnly,
@@ -65,7 +68,7 @@ func (l *Log) storeOptions(o Options, c *compactions) *pebble.Options {
 func (l *Log) openStore(o Options) error {
 	l.dir = o.FS.PathJoin(l.dir) // as Pebble will spell it
 	if o.ReadOnly {
-		o.FS = readOnlyFS{o.FS}
+		o.FS = readonly.FS{FS: o.FS}
 	} else {
 		g, err := newGuardFS(o.FS, l)
 		if err != nil {
@@ -103,7 +106,7 @@ func (l *Log) openPebble(o Options) (err error) {
 			err = fmt.Errorf("store does not open: %v: %w", r, event.ErrCorrupt)
 		}
 	}()
-	c := newCompactions(func() bool { return l.fault.err() != nil })
+	c := compaction.New(func() bool { return l.fault.err() != nil })
 	db, err := pebble.Open(l.dir, l.storeOptions(o, c))
 	l.db = db
 	if failed := l.fault.err(); failed != nil {
@@ -113,7 +116,7 @@ func (l *Log) openPebble(o Options) (err error) {
 	if err != nil {
 		return classify(err)
 	}
-	c.opened()
+	c.Opened()
 	return nil
 }
 
@@ -364,3 +367,6 @@ func (p pebbleLogger) Errorf(format string, args ...any) {
 func (p pebbleLogger) Fatalf(format string, args ...any) {
 	_ = p.l.fault.set(p.l.logger, fmt.Errorf("store: "+format, args...))
 }
+
+// noCompression is for all levels: batches are compressed already.
+func noCompression() *sstable.CompressionProfile { return sstable.NoCompression }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,14 +16,14 @@ import (
 	"parley/webfront/admin"
 )
 
-// proveMail: a feed that sends mail has no files to prove, says so, and what it sent is proven by writing it again.
-func proveMail(t *testing.T, dir string) {
+// mailServer starts one and names it "relay" in the configuration of the nodes, which are not running.
+func mailServer(t *testing.T, dir string, nodes []nodeLine) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // the test is over
+	t.Cleanup(func() { l.Close() }) //nolint:errcheck // the test is over
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -32,7 +33,24 @@ func proveMail(t *testing.T, dir string) {
 			go mailbox(c)
 		}
 	}()
-	parley(t, 0, "--dir", dir, "feed", "set", "post", "--adapter", "smtp", "--option", "server="+l.Addr().String(), "--option", "to=archive@contoso.test", "--option", "starttls=off", "--every", "1s")
+	for _, n := range nodes {
+		f, err := os.OpenFile(filepath.Join(dir, n.Node, "parley.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(f, "\nmail_servers:\n  - name: relay\n    address: %s\n    no_tls: true\n", l.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// proveMail: a feed that sends mail has no files to prove, says so, and what it sent is proven by writing it again.
+func proveMail(t *testing.T, dir string) {
+	t.Helper()
+	parley(t, 0, "--dir", dir, "feed", "set", "post", "--adapter", "smtp", "--option", "server=relay", "--option", "to=archive@contoso.test", "--every", "1s")
 	until(t, "mail is sent", func() bool {
 		var f admin.Feed
 		if err := json.Unmarshal([]byte(parley(t, 0, "--dir", dir, "feed", "status", "post", "--json")), &f); err != nil {

@@ -127,7 +127,6 @@ func TestSandbox(t *testing.T) {
 		t.Errorf("dump:\n%s", live)
 	}
 	parley(t, 1, "log", "dump", "--data", b.nodes[0].Data) // it is running
-	proveMail(t, dir)
 	silence(t, dir, b.nodes)
 	overTheWire(t, dir, b.nodes)
 	until(t, "every node knows that the last event is committed", func() bool { // a follower is told with the next message
@@ -159,12 +158,14 @@ func TestSandbox(t *testing.T) {
 	// Another shape of the same pool is refused; without one it goes on.
 	parley(t, 1, "sandbox", "--dir", dir, "--nodes", "4")
 	parley(t, 1, "sandbox", "--dir", dir, "--base-port", fmt.Sprint(base+1))
+	mailServer(t, dir, b.nodes)
 	b = startBox(t, "--dir", dir)
 	again := parley(t, 0, "--dir", dir, "log", "dump", "--json")
 	if !strings.HasPrefix(again, live) || strings.Count(again, `"kind":"user_created"`) != 5 || strings.Count(again, `"kind":"pool_formed"`) != 1 {
 		t.Errorf("after a restart:\n%s", again)
 	}
 	proveFeed(t, dir, b.nodes[0].Ops)
+	proveMail(t, dir)
 	// The demo users talk by themselves.
 	until(t, "a demo user says something", func() bool {
 		return parley(t, 0, "--dir", dir, "log", "dump", "--kind", "posted", "--user", "dave@contoso.test") != ""

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"parley/cmd/internal/password"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (a *app) testMessageCmd() *cobra.Command {
 		}
 		for i, file := range []string{senderFile, receiverFile} {
 			if file != "" {
-				if t.Passwords[i], err = a.readPassword(file); err != nil {
+				if t.Passwords[i], err = password.Read(file, a.stdin, terminal(a.stdin), a.stderr); err != nil {
 					return fmt.Errorf("test message: read password: %w", err)
 				}
 			}

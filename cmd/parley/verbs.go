@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"parley/cmd/internal/password"
 	"slices"
 	"strings"
 	"time"
@@ -184,7 +185,7 @@ func (r *verbRun) option(o *verbs.Option) {
 			if fs.Changed(o.Name) {
 				return nil, usagef("%s: --%[2]s and --%[2]s-file exclude each other", r.cmd.CommandPath(), o.Name)
 			}
-			p, err := r.a.readPassword(*file)
+			p, err := password.Read(*file, r.a.stdin, terminal(r.a.stdin), r.a.stderr)
 			if err != nil {
 				return nil, fmt.Errorf("%s: read password: %w", r.cmd.CommandPath(), err)
 			}

@@ -39,6 +39,7 @@ type (
 		Type, Content, Title, RTF string
 		ID, Offset                uint64
 		Erased, Alert             bool
+		Imported                  bool // from an archive: DateTimeUTC is that of its post
 		Sender                    Sender
 		DateTimeUTC               Instant
 		Files                     []File
@@ -72,7 +73,11 @@ func instantOf(t event.Time) Instant {
 
 // entry is a message for a template.
 func (d *document) entry(c *conversation, a render.Act, typ string, t text, p *compliance.Person) {
-	m := Message{Type: typ, Content: t.content, Title: t.title, RTF: a.RTF, ID: a.MessageID, Offset: uint64(a.Offset), Erased: t.erased, Alert: a.Alert, DateTimeUTC: instantOf(a.At),
+	at := a.At
+	if a.Imported() {
+		at = a.PostedAt
+	}
+	m := Message{Type: typ, Content: t.content, Title: t.title, RTF: a.RTF, ID: a.MessageID, Offset: uint64(a.Offset), Erased: t.erased, Alert: a.Alert, Imported: a.Imported(), DateTimeUTC: instantOf(at),
 		Sender: Sender{UserName: p.DisplayName, Email: p.Email, URI: a.By.Address(), GivenName: p.GivenName, Surname: p.Surname, Company: p.Company, ID: senderID(a.By), Internal: p.Internal}}
 	for _, l := range a.Links {
 		if l.Kind == event.LinkFile {

@@ -65,11 +65,8 @@ func (k *Keep) Covers(o Offset, by Principal, at Time) bool {
 	if o < k.First || k.Last != 0 && o > k.Last || k.From != 0 && at < k.From || k.To != 0 && at > k.To {
 		return false
 	}
-	if len(k.Authors) == 0 {
-		return true
-	}
 	_, has := slices.BinarySearch(k.Authors, by)
-	return has
+	return has || len(k.Authors) == 0
 }
 
 // MessagesPurged says that messages of the room Meta.Room are gone: those of a range, the ends included, that are of a time

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"parley/webfront/answer"
 	"slices"
 	"time"
 
@@ -200,7 +201,7 @@ func New(o Options) (*API, error) {
 		a.mux.Handle(r.method+" "+Prefix+r.path, a.guard(r))
 	}
 	a.mux.HandleFunc(Prefix+"/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, chat.Refuse(chat.CodeNotFound, "no such resource: %s %s", r.Method, r.URL.Path))
+		answer.WriteProblem(w, chat.Refuse(chat.CodeNotFound, "no such resource: %s %s", r.Method, r.URL.Path))
 	})
 	return a, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"slices"
 	"strings"
 
@@ -52,7 +53,7 @@ func (a *API) getSelf(w http.ResponseWriter, r *http.Request) error {
 			out.May = append(out.May, x)
 		}
 	}
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 func names(s roles.Set) []string { return append([]string{}, s.Names()...) }
@@ -105,7 +106,7 @@ func (a *API) listAdmins(w http.ResponseWriter, _ *http.Request) error {
 		out = append(out, a.showAdmin(s, p))
 	}
 	slices.SortFunc(out, func(x, y Admin) int { return strings.Compare(string(x.Admin), string(y.Admin)) })
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 func (a *API) getAdmin(w http.ResponseWriter, r *http.Request) error {
@@ -118,7 +119,7 @@ func (a *API) getAdmin(w http.ResponseWriter, r *http.Request) error {
 	if len(out.Roles) == 0 && out.Tokens == 0 {
 		return chat.Refuse(chat.CodeNotFound, "no administrator %s", p).About(p)
 	}
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 func (a *API) setAdmin(w http.ResponseWriter, r *http.Request) error {
@@ -140,7 +141,7 @@ func (a *API) setAdmin(w http.ResponseWriter, r *http.Request) error {
 		return chat.Refuse(chat.CodeConflict, "%s has a credential in the configuration, and without a role he may do everything: take him out of the configuration, or leave him a role", p).About(p)
 	}
 	return a.submit(w, r, o, cmd, func(chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, a.showAdmin(a.Pool.State(), p))
+		return answer.JSON(w, http.StatusOK, a.showAdmin(a.Pool.State(), p))
 	})
 }
 

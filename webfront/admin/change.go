@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"parley/webfront/answer"
 	"slices"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func part(o chat.Origin, step string) chat.Origin {
 // body reads the body of a change and makes its origin.
 func body[T any](a *API, r *http.Request) (*T, chat.Origin, error) {
 	v := new(T)
-	if err := readJSON(r, v); err != nil {
+	if err := answer.Read(r, v); err != nil {
 		return nil, chat.Origin{}, err
 	}
 	b, err := json.Marshal(v) // the same request has the same bytes here, however it was spelt
@@ -112,7 +113,7 @@ func (a *API) foresee(w http.ResponseWriter, reqs ...chat.Request) error {
 			out.Events = append(out.Events, dump.DraftLine(&d.Events[i], s.Domain()))
 		}
 	}
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 // confirmed waits until every other node that lives shows the event at an offset, so that a right that was taken away is

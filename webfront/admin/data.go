@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"parley/webfront/answer"
 	"slices"
 	"strconv"
 	"time"
@@ -62,8 +63,8 @@ func (a *API) exportData(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	out := newStream(w)
-	return out.end(archive.Export(r.Context(), s, a.History, sel, out.line))
+	out := answer.NewStream(w)
+	return out.End(archive.Export(r.Context(), s, a.History, sel, out.Line))
 }
 
 func (a *API) importData(w http.ResponseWriter, r *http.Request) error {
@@ -76,28 +77,28 @@ func (a *API) importData(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newStream(w)
+	out := answer.NewStream(w)
 	target := archive.Target{State: a.Pool.State, Scratch: a.Pool.Scratch, Origin: o, History: a.History, Now: a.Now, NewID: a.NewID,
 		Submit: func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error) {
 			return a.Pool.Submit(ctx, chat.Request{Origin: part(o, step), Command: c})
 		}}
-	res, err := archive.Import(r.Context(), file, target, asksWhatIf(r), out.progress())
+	res, err := archive.Import(r.Context(), file, target, asksWhatIf(r), progress(out))
 	if err != nil {
-		return out.end(err)
+		return out.End(err)
 	}
 	if !res.DryRun {
 		res.Unconfirmed = a.confirmed(r.Context(), w, res.Offset)
 	}
-	return out.object(res)
+	return out.Object(res)
 }
 
 // progress returns what writes a line now and then about how far an import has got.
-func (s *stream) progress() func(pass string, rows int) {
+func progress(s *answer.Stream) func(pass string, rows int) {
 	next := time.Now().Add(progressEvery)
 	return func(pass string, rows int) {
 		if now := time.Now(); now.After(next) {
 			next = now.Add(progressEvery)
-			_ = s.object(ImportProgress{pass, rows}) // a client that left ends the request's context
+			_ = s.Object(ImportProgress{pass, rows}) // a client that left ends the request's context
 		}
 	}
 }
@@ -212,13 +213,13 @@ func (a *API) importDirectory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := newStream(w)
-	res, err := a.importRows(r, o, c.Rows, out.progress())
+	out := answer.NewStream(w)
+	res, err := a.importRows(r, o, c.Rows, progress(out))
 	if err != nil {
-		return out.end(err)
+		return out.End(err)
 	}
 	res.Unconfirmed = a.confirmed(r.Context(), w, res.Offset)
-	return out.object(res)
+	return out.Object(res)
 }
 
 // importRows checks all rows on a copy of the state, and then commits them.

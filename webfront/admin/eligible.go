@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"parley/webfront/answer"
 	"slices"
 	"strings"
 
@@ -104,5 +105,5 @@ func (a *API) getEligible(w http.ResponseWriter, r *http.Request) error {
 		take(event.UnitPrincipal(u.ID))
 	}
 	slices.SortFunc(out, func(x, y objects.WhoObject) int { return strings.Compare(string(x.Principal), string(y.Principal)) })
-	return writeJSON(w, http.StatusOK, out[:min(limit, len(out))])
+	return answer.JSON(w, http.StatusOK, out[:min(limit, len(out))])
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,11 +152,11 @@ func (a *API) feedList(ctx context.Context) []FeedStatus {
 }
 
 func (a *API) listFeeds(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, http.StatusOK, append([]FeedStatus{}, a.feedList(r.Context())...))
+	return answer.JSON(w, http.StatusOK, append([]FeedStatus{}, a.feedList(r.Context())...))
 }
 
 func (a *API) listNodeFeeds(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, append([]FeedStatus{}, a.Pool.Feeds()...))
+	return answer.JSON(w, http.StatusOK, append([]FeedStatus{}, a.Pool.Feeds()...))
 }
 
 func (a *API) showFeed(ctx context.Context, name string) (Feed, error) {
@@ -190,7 +191,7 @@ func (a *API) answerFeed(w http.ResponseWriter, r *http.Request, name string) er
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, f)
+	return answer.JSON(w, http.StatusOK, f)
 }
 
 func (a *API) getFeed(w http.ResponseWriter, r *http.Request) error {
@@ -318,7 +319,7 @@ func (a *API) removeFeed(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("feed")
 	return a.submit(w, r, o, &chat.RemoveFeed{Feed: name}, func(out chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, Removed{Removed: name, Offset: out.Offset})
+		return answer.JSON(w, http.StatusOK, Removed{Removed: name, Offset: out.Offset})
 	})
 }
 
@@ -364,16 +365,16 @@ func (a *API) replayFeed(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	out := newStream(w)
+	out := answer.NewStream(w)
 	if from > to {
-		return out.object(FeedFile{Ended: true})
+		return out.Object(FeedFile{Ended: true})
 	}
 	err = a.FeedOps.Replay(r.Context(), name, from, to, func(c ReplayedCut) error {
 		for _, n := range slices.Sorted(maps.Keys(c.Files)) {
 			data := c.Files[n]
 			for {
 				p := data[:min(piece, len(data))]
-				if err := out.add(FeedFile{File: n, Data: base64.StdEncoding.EncodeToString(p)}); err != nil {
+				if err := out.Add(FeedFile{File: n, Data: base64.StdEncoding.EncodeToString(p)}); err != nil {
 					return err
 				}
 				if data = data[len(p):]; len(data) == 0 {
@@ -385,15 +386,15 @@ func (a *API) replayFeed(w http.ResponseWriter, r *http.Request) error {
 		if c.Name != "" {
 			end.SHA256 = fmt.Sprintf("%x", c.SHA256)
 		}
-		if err := out.add(end); err != nil {
+		if err := out.Add(end); err != nil {
 			return err
 		}
-		return out.flush()
+		return out.Flush()
 	})
 	if err == nil {
-		err = out.add(FeedFile{Ended: true})
+		err = out.Add(FeedFile{Ended: true})
 	}
-	return out.end(err)
+	return out.End(err)
 }
 
 // PeerFeeds returns a FeedOps.Remote; client is as with Peers.

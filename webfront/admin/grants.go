@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -50,6 +51,6 @@ func (a *API) grant(w http.ResponseWriter, r *http.Request) error {
 		cmd.Users = append(cmd.Users, u)
 	}
 	return a.submit(w, r, o, cmd, func(out chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, Granted{Users: cmd.Users, Policy: cmd.Scope, Offset: out.Offset})
+		return answer.JSON(w, http.StatusOK, Granted{Users: cmd.Users, Policy: cmd.Scope, Offset: out.Offset})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -37,7 +38,7 @@ func (a *API) listHolds(w http.ResponseWriter, r *http.Request) error {
 			out = append(out, objects.ShowHold(h))
 		}
 	}
-	return writeJSON(w, http.StatusOK, out[:min(limit, len(out))])
+	return answer.JSON(w, http.StatusOK, out[:min(limit, len(out))])
 }
 
 func (a *API) getHold(w http.ResponseWriter, r *http.Request) error {
@@ -49,7 +50,7 @@ func (a *API) answerHold(w http.ResponseWriter, name string) error {
 	if !ok {
 		return chat.Refuse(chat.CodeNotFound, "no hold %q", name)
 	}
-	return writeJSON(w, http.StatusOK, objects.ShowHold(h))
+	return answer.JSON(w, http.StatusOK, objects.ShowHold(h))
 }
 
 func (a *API) setHold(w http.ResponseWriter, r *http.Request) error {
@@ -82,7 +83,7 @@ func (a *API) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("hold")
 	return a.submit(w, r, o, &chat.ReleaseHold{Hold: name, Reason: r.URL.Query().Get("reason")}, func(out chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, Removed{Removed: name, Offset: out.Offset})
+		return answer.JSON(w, http.StatusOK, Removed{Removed: name, Offset: out.Offset})
 	})
 }
 
@@ -116,5 +117,5 @@ func (a *API) purgeCategory(w http.ResponseWriter, r *http.Request) error {
 		out.Offset = max(out.Offset, res.Offset)
 	}
 	a.confirmed(r.Context(), w, out.Offset)
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }

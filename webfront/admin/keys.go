@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (a *API) nodeKeys(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, signing.NodeKeys{Node: a.Options.Node, Keys: keys})
+	return answer.JSON(w, http.StatusOK, signing.NodeKeys{Node: a.Options.Node, Keys: keys})
 }
 
 // holders asks every node for its keys. silent are those that did not answer.
@@ -99,7 +100,7 @@ func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, signing.Keys(a.Pool.State(), all))
+	return answer.JSON(w, http.StatusOK, signing.Keys(a.Pool.State(), all))
 }
 
 func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {

@@ -1,13 +1,12 @@
 package admin
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"strconv"
 	"time"
 
@@ -18,80 +17,8 @@ import (
 	"parley/webfront/replay"
 )
 
-// writeWithin is how long a reader of a stream may stand still before he is given up.
-const writeWithin = 30 * time.Second
-
 // progressEvery is how often a long answer shows that it goes on.
 const progressEvery = time.Second
-
-// stream writes lines of JSON (NDJSON). An error after the first line becomes a last line {"problem": ...}.
-type stream struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	buf   *bufio.Writer
-	begun bool
-}
-
-func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, rc: http.NewResponseController(w), buf: bufio.NewWriterSize(w, 64<<10)}
-}
-
-func (s *stream) begin() {
-	if !s.begun {
-		s.begun = true
-		s.w.Header().Set("Content-Type", "application/x-ndjson")
-		s.w.WriteHeader(http.StatusOK)
-	}
-}
-
-func (s *stream) line(b []byte) error {
-	s.begin()
-	// Not every ResponseWriter has deadlines; without one the server's own limits hold.
-	if err := s.rc.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := s.buf.Write(b); err != nil {
-		return err
-	}
-	return s.buf.WriteByte('\n')
-}
-
-// add writes an object; what it writes may stay in the buffer until there is more.
-func (s *stream) add(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return s.line(b)
-}
-
-// object writes an object that is seen at once.
-func (s *stream) object(v any) error {
-	s.begin()
-	encode(s.buf, v)
-	return s.flush()
-}
-
-func (s *stream) flush() error {
-	s.begin()
-	if err := s.buf.Flush(); err != nil {
-		return err
-	}
-	return s.rc.Flush()
-}
-
-// end finishes the stream. Before the first line an error is an answer of its own, for the caller to write.
-func (s *stream) end(err error) error {
-	if err == nil {
-		return s.flush()
-	}
-	if !s.begun {
-		return err
-	}
-	// If the reader has gone away, this fails too, and nobody is left to tell.
-	_ = s.object(map[string]any{"problem": problemOf(err)})
-	return nil
-}
 
 func offsetOf(q url.Values, name string) (event.Offset, error) {
 	if !q.Has(name) {
@@ -148,22 +75,22 @@ func (a *API) logEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	// With the record in it: who asks one node after the other gets the same from each.
 	head := a.Pool.Node().Committed
-	s := newStream(w)
+	s := answer.NewStream(w)
 	if q.Follow { // the client learns at once that it is connected
-		if err := s.flush(); err != nil {
+		if err := s.Flush(); err != nil {
 			return nil
 		}
 	}
 	err = asked.Run(r.Context(), head, func(line []byte) error {
-		if err := s.line(line); err != nil || !q.Follow {
+		if err := s.Line(line); err != nil || !q.Follow {
 			return err
 		}
-		return s.flush()
+		return s.Flush()
 	})
 	if q.Follow && r.Context().Err() != nil {
 		err = nil // the client left or the node stops: the end of what there is
 	}
-	return s.end(err)
+	return s.End(err)
 }
 
 // logState folds the log up to a moment, a few at once (maxReplays). It costs a read of the log before it, about a second per million events.
@@ -191,21 +118,21 @@ func (a *API) logState(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	s := newStream(w)
+	s := answer.NewStream(w)
 	next := time.Now().Add(progressEvery)
 	state, err := replay.State(r.Context(), a.Log, at, func(done, total event.Offset) {
 		if now := time.Now(); now.After(next) {
 			next = now.Add(progressEvery)
-			_ = s.object(VerifyProgress{done, total}) // a client that left ends the request's context
+			_ = s.Object(VerifyProgress{done, total}) // a client that left ends the request's context
 		}
 	})
 	if err != nil {
-		return s.end(err)
+		return s.End(err)
 	}
 	if room := v.Get("room"); room != "" {
-		return s.end(replay.Detail(r.Context(), a.Log, state, room, screen, s.add))
+		return s.End(replay.Detail(r.Context(), a.Log, state, room, screen, s.Add))
 	}
-	return s.end(replay.Lines(state, s.add))
+	return s.End(replay.Lines(state, s.Add))
 }
 
 // VerifyResult is the end of a verification.
@@ -232,18 +159,18 @@ func (a *API) logVerify(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s := newStream(w)
+	s := answer.NewStream(w)
 	next := time.Now().Add(progressEvery)
 	res, err := Verify(r.Context(), a.Log, a.Pool.Node().Committed, from, to, func(done, total event.Offset) {
 		if now := time.Now(); now.After(next) {
 			next = now.Add(progressEvery)
-			_ = s.object(VerifyProgress{done, total}) // a client that left ends the request's context
+			_ = s.Object(VerifyProgress{done, total}) // a client that left ends the request's context
 		}
 	})
 	if err == nil {
-		return s.object(res)
+		return s.Object(res)
 	}
-	return s.end(err)
+	return s.End(err)
 }
 
 // Verify checks the events from..to of a log whose committed head is head; from 0 and to 0 means everything, what is

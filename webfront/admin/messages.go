@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -129,20 +130,20 @@ func (a *API) getMessages(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	out, n := newStream(w), 0
+	out, n := answer.NewStream(w), 0
 	uri := chat.RoomURI(s.Domain(), room.ID)
 	for m, err := range a.find(r.Context(), room, q) {
 		if err != nil {
-			return out.end(err)
+			return out.End(err)
 		}
 		if n++; n > limit {
 			break
 		}
-		if err := out.add(Message{Room: uri, ID: m.ID, Offset: m.Offset, At: m.At.String(), By: m.By, Alert: m.Alert, Title: m.Title, Body: m.Text, Erased: m.Erased}); err != nil {
+		if err := out.Add(Message{Room: uri, ID: m.ID, Offset: m.Offset, At: m.At.String(), By: m.By, Alert: m.Alert, Title: m.Title, Body: m.Text, Erased: m.Erased}); err != nil {
 			return nil // the client left
 		}
 	}
-	return out.end(nil)
+	return out.End(nil)
 }
 
 func (a *API) removeMessages(w http.ResponseWriter, r *http.Request) error {
@@ -202,7 +203,7 @@ func (a *API) removeMessages(w http.ResponseWriter, r *http.Request) error {
 		out.Offset = res.Offset
 	}
 	a.confirmed(r.Context(), w, out.Offset)
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 func (a *API) clearRoom(w http.ResponseWriter, r *http.Request) error {
@@ -232,6 +233,6 @@ func (a *API) clearRoom(w http.ResponseWriter, r *http.Request) error {
 		n++
 	}
 	return a.submit(w, r, o, &chat.ClearRoom{Room: room.ID, Until: until}, func(out chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, MessagesRemoved{Room: room.Info.Name, Messages: n, Offset: out.Offset})
+		return answer.JSON(w, http.StatusOK, MessagesRemoved{Room: room.Info.Name, Messages: n, Offset: out.Offset})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"strconv"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (a *API) getDigest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return chat.Refuse(chat.CodeConflict, "state at %d: %v", at, err)
 	}
-	return writeJSON(w, http.StatusOK, d)
+	return answer.JSON(w, http.StatusOK, d)
 }
 
 // Nodes asks the API of other nodes, with this node's certificate. Connections are kept: a change asks every node.

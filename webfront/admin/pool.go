@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"slices"
 	"sync"
 	"time"
@@ -74,7 +75,7 @@ func (a *API) poolInfo() PoolInfo {
 }
 
 func (a *API) getPool(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, a.poolInfo())
+	return answer.JSON(w, http.StatusOK, a.poolInfo())
 }
 
 func (a *API) setPool(w http.ResponseWriter, r *http.Request) error {
@@ -86,7 +87,7 @@ func (a *API) setPool(w http.ResponseWriter, r *http.Request) error {
 		return chat.Refuse(chat.CodeInvalid, "nothing to change")
 	}
 	return a.submit(w, r, o, &chat.PlacePool{Site: objects.Lower(*c.Site)}, func(chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, a.poolInfo())
+		return answer.JSON(w, http.StatusOK, a.poolInfo())
 	})
 }
 
@@ -116,7 +117,7 @@ func (a *API) activeServers() (out ActiveServers) {
 }
 
 func (a *API) getActive(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, a.activeServers())
+	return answer.JSON(w, http.StatusOK, a.activeServers())
 }
 
 func (a *API) setActive(w http.ResponseWriter, r *http.Request) error {
@@ -148,7 +149,7 @@ func (a *API) setActive(w http.ResponseWriter, r *http.Request) error {
 		nodes = nil // all, those included that will be added
 	}
 	return a.submit(w, r, o, &chat.SetActiveServers{Nodes: nodes}, func(chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, a.activeServers())
+		return answer.JSON(w, http.StatusOK, a.activeServers())
 	})
 }
 
@@ -184,7 +185,7 @@ func (a *API) getNode(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return writeJSON(w, http.StatusOK, a.Pool.Node())
+	return answer.JSON(w, http.StatusOK, a.Pool.Node())
 }
 
 // remoteTimeout bounds how long a silent node holds up the status of the others.
@@ -231,7 +232,7 @@ func (a *API) getStatus(w http.ResponseWriter, r *http.Request) error {
 			out[i].Lag = head - min(head, out[i].Applied)
 		}
 	}
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }
 
 // AddMember is the body of POST /members.
@@ -255,7 +256,7 @@ type Transfer struct {
 
 func (a *API) addMember(w http.ResponseWriter, r *http.Request) error {
 	var b AddMember
-	if err := readJSON(r, &b); err != nil {
+	if err := answer.Read(r, &b); err != nil {
 		return err
 	}
 	if b.ID == "" || b.Addr == "" {
@@ -282,7 +283,7 @@ func (a *API) promoteMember(w http.ResponseWriter, r *http.Request) error {
 
 func (a *API) transfer(w http.ResponseWriter, r *http.Request) error {
 	var b Transfer
-	if err := readJSON(r, &b); err != nil {
+	if err := answer.Read(r, &b); err != nil {
 		return err
 	}
 	if b.To != "" && !a.known(b.To) {
@@ -317,7 +318,7 @@ func (a *API) known(id event.NodeID) bool {
 // change does a change of membership. Only the leader can: others send the client there.
 func (a *API) change(w http.ResponseWriter, r *http.Request, action string, id event.NodeID, do func(context.Context) error) error {
 	if asksWhatIf(r) {
-		return writeJSON(w, http.StatusOK, MemberChanged{Action: action, Node: id, WhatIf: true})
+		return answer.JSON(w, http.StatusOK, MemberChanged{Action: action, Node: id, WhatIf: true})
 	}
 	err := do(r.Context())
 	if errors.Is(err, ErrNotLeader) {
@@ -333,7 +334,7 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, action string, id e
 		return err
 	}
 	a.Logger.Info("membership changed", keyAction, action, keyNode, id, keyAdmin, callerOf(r).who)
-	return writeJSON(w, http.StatusOK, MemberChanged{Action: action, Node: id})
+	return answer.JSON(w, http.StatusOK, MemberChanged{Action: action, Node: id})
 }
 
 func (a *API) listProjections(w http.ResponseWriter, _ *http.Request) error {
@@ -341,5 +342,5 @@ func (a *API) listProjections(w http.ResponseWriter, _ *http.Request) error {
 	if out == nil {
 		out = []ProjectionStatus{}
 	}
-	return writeJSON(w, http.StatusOK, out)
+	return answer.JSON(w, http.StatusOK, out)
 }

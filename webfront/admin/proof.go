@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"strconv"
 
 	"parley/log/event"
@@ -82,7 +83,7 @@ func (a *API) checkpoint(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, c)
+	return answer.JSON(w, http.StatusOK, c)
 }
 
 func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
@@ -109,11 +110,11 @@ func (a *API) proveFeed(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	answer, err := p.Prove(r.Context(), feed, from, to, since, size)
+	proven, err := p.Prove(r.Context(), feed, from, to, since, size)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return answer.JSON(w, http.StatusOK, proven)
 }
 
 func (a *API) logRecords(w http.ResponseWriter, r *http.Request) error {
@@ -136,8 +137,8 @@ func (a *API) logRecords(w http.ResponseWriter, r *http.Request) error {
 	if err := a.record(r); err != nil {
 		return err
 	}
-	s := newStream(w)
-	return s.end(p.Records(r.Context(), from, to, func(at event.Time, stored []byte) error { return s.add(LogRecord{at, stored}) }))
+	s := answer.NewStream(w)
+	return s.End(p.Records(r.Context(), from, to, func(at event.Time, stored []byte) error { return s.Add(LogRecord{at, stored}) }))
 }
 
 // sizeOf reads the size of a checkpoint; 0: it is absent.

@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"path"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (rs *resource[V, J, C, P]) getAll(a *API, w http.ResponseWriter, r *http.Re
 		out = append(out, rs.Show(v, o))
 	}
 	slices.SortStableFunc(out, func(x, y J) int { return strings.Compare(strings.ToLower(rs.Order(x)), strings.ToLower(rs.Order(y))) })
-	return writeJSON(w, http.StatusOK, out[:min(limit, len(out))])
+	return answer.JSON(w, http.StatusOK, out[:min(limit, len(out))])
 }
 
 // limitOf reads the cap of a list; absent means all.
@@ -94,7 +95,7 @@ func (rs *resource[V, J, C, P]) getOne(a *API, w http.ResponseWriter, r *http.Re
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, rs.Show(rs.view(s, r), o))
+	return answer.JSON(w, http.StatusOK, rs.Show(rs.view(s, r), o))
 }
 
 // Gone is the answer to a change of something that somebody else removed since.
@@ -108,9 +109,9 @@ func (rs *resource[V, J, C, P]) answer(a *API, w http.ResponseWriter, r *http.Re
 	s := a.Pool.State()
 	o, err := rs.Find(s, id)
 	if err != nil {
-		return writeJSON(w, status, Gone{ID: id, Removed: true, Offset: at})
+		return answer.JSON(w, status, Gone{ID: id, Removed: true, Offset: at})
 	}
-	return writeJSON(w, status, rs.Show(rs.view(s, r), o))
+	return answer.JSON(w, status, rs.Show(rs.view(s, r), o))
 }
 
 func (rs *resource[V, J, C, P]) post(a *API, w http.ResponseWriter, r *http.Request) error {
@@ -198,14 +199,14 @@ func (rs *resource[V, J, C, P]) delete(a *API, w http.ResponseWriter, r *http.Re
 			return err
 		}
 		a.confirmed(r.Context(), w, e.Offset)
-		return writeJSON(w, http.StatusOK, Removed{Removed: nameOfRemoved(e, path.Base(r.URL.Path)), Offset: e.Offset})
+		return answer.JSON(w, http.StatusOK, Removed{Removed: nameOfRemoved(e, path.Base(r.URL.Path)), Offset: e.Offset})
 	}
 	cmd, err := rs.Drop(found, r.URL.Query())
 	if err != nil {
 		return err
 	}
 	return a.submit(w, r, o, cmd, func(out chat.Outcome) error {
-		return writeJSON(w, http.StatusOK, Removed{Removed: rs.Name(found), Offset: out.Offset})
+		return answer.JSON(w, http.StatusOK, Removed{Removed: rs.Name(found), Offset: out.Offset})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"parley/webfront/answer"
 	"slices"
 	"strings"
 
@@ -63,7 +64,7 @@ func (a *API) guard(rt route) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := a.serve(rt, w, r); err != nil {
-			writeProblem(w, err)
+			answer.WriteProblem(w, err)
 		}
 	})
 }

@@ -61,8 +61,10 @@ var testOnly = map[string][]string{
 var table = []row{
 	{pkg: "log/event", pure: true, lines: 2000, libs: []string{protobuf, s2},
 		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
-	{pkg: "log", may: []string{"log/event"}, libs: []string{pebble},
+	{pkg: "log", may: []string{"log/event", "log/compaction", "log/readonly"}, libs: []string{pebble},
 		never: []ban{noViews, {"raftnode", "the log knows records by index and nothing else of Raft, so that it outlives it"}, noSIP, noWeb}},
+	{pkg: "log/compaction", libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP, noWeb}},
+	{pkg: "log/readonly", libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/scrub", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/eraser", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/logtest", may: []string{"log", "log/event"}, libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP}},
@@ -134,7 +136,7 @@ var table = []row{
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/dump", "webfront/signing", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"webfront/answer", "webfront/dump", "webfront/signing", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},

@@ -1,17 +1,17 @@
-package log
+// Package compaction schedules the compactions of the log's store.
+package compaction
 
 import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
-// compactions lets Pebble run one compaction at a time, as its own scheduler does by default, but none while the store opens: an Open
+// Scheduler lets Pebble run one compaction at a time, as its own scheduler does by default, but none while the store opens: an Open
 // that fails takes away the files under a compaction that is running, and that ends the process. It also needs no ticker.
 //
 // Pebble's locks come before mu; the calls into db therefore happen without it.
-type compactions struct {
+type Scheduler struct {
 	db     pebble.DBForCompaction // set by Register, before all other calls
 	failed func() bool            // no more compactions then: they would fail, and be tried again at once
 
@@ -23,17 +23,18 @@ type compactions struct {
 	idle     sync.Cond // granting became false
 }
 
-func newCompactions(failed func() bool) *compactions {
-	c := &compactions{failed: failed}
+// New returns a scheduler that lets nothing begin before Opened. failed says that the store has failed.
+func New(failed func() bool) *Scheduler {
+	c := &Scheduler{failed: failed}
 	c.idle.L = &c.mu
 	return c
 }
 
 // Register implements pebble.CompactionScheduler.
-func (c *compactions) Register(_ int, db pebble.DBForCompaction) { c.db = db }
+func (c *Scheduler) Register(_ int, db pebble.DBForCompaction) { c.db = db }
 
 // Unregister implements pebble.CompactionScheduler. No call into db is in progress when it returns.
-func (c *compactions) Unregister() {
+func (c *Scheduler) Unregister() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ready = false
@@ -43,7 +44,7 @@ func (c *compactions) Unregister() {
 }
 
 // TrySchedule implements pebble.CompactionScheduler.
-func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+func (c *Scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ready || c.running || c.failed() {
@@ -56,10 +57,10 @@ func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 }
 
 // UpdateGetAllowedWithoutPermission implements pebble.CompactionScheduler.
-func (c *compactions) UpdateGetAllowedWithoutPermission() {}
+func (c *Scheduler) UpdateGetAllowedWithoutPermission() {}
 
-// opened lets compactions begin.
-func (c *compactions) opened() {
+// Opened lets compactions begin.
+func (c *Scheduler) Opened() {
 	c.mu.Lock()
 	c.ready = true
 	c.mu.Unlock()
@@ -67,7 +68,7 @@ func (c *compactions) opened() {
 }
 
 // Done implements pebble.CompactionGrantHandle: the compaction has ended.
-func (c *compactions) Done() {
+func (c *Scheduler) Done() {
 	c.mu.Lock()
 	c.running = false
 	c.mu.Unlock()
@@ -75,7 +76,7 @@ func (c *compactions) Done() {
 }
 
 // grant starts a compaction that waits for one.
-func (c *compactions) grant() {
+func (c *Scheduler) grant() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.granting {
@@ -98,13 +99,10 @@ func (c *compactions) grant() {
 }
 
 // Started implements pebble.CompactionGrantHandle.
-func (c *compactions) Started() {}
+func (c *Scheduler) Started() {}
 
 // MeasureCPU implements pebble.CompactionGrantHandle.
-func (c *compactions) MeasureCPU(pebble.CompactionGoroutineKind) {}
+func (c *Scheduler) MeasureCPU(pebble.CompactionGoroutineKind) {}
 
 // CumulativeStats implements pebble.CompactionGrantHandle.
-func (c *compactions) CumulativeStats(pebble.CompactionGrantHandleStats) {}
-
-// noCompression is for all levels: batches are compressed already.
-func noCompression() *sstable.CompressionProfile { return sstable.NoCompression }
+func (c *Scheduler) CumulativeStats(pebble.CompactionGrantHandleStats) {}

@@ -1,4 +1,5 @@
-package main
+// Package password reads the passwords that an administrator gives.
+package password
 
 import (
 	"bytes"
@@ -11,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// readPassword reads the first line of a file, of standard input (-), or what somebody types twice.
-func (a *app) readPassword(file string) (string, error) {
+// Read reads the first line of a file, of standard input (-), or what somebody types twice; typed says that there is somebody.
+func Read(file string, stdin io.Reader, typed bool, stderr io.Writer) (string, error) {
 	if file != "-" {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -21,18 +22,18 @@ func (a *app) readPassword(file string) (string, error) {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
 		return strings.TrimSuffix(string(line), "\r"), nil
 	}
-	if !terminal(a.stdin) {
-		b, err := io.ReadAll(io.LimitReader(a.stdin, 1<<16))
+	if !typed {
+		b, err := io.ReadAll(io.LimitReader(stdin, 1<<16))
 		if err != nil {
 			return "", err
 		}
 		line, _, _ := bytes.Cut(b, []byte("\n"))
 		return strings.TrimSuffix(string(line), "\r"), nil
 	}
-	fd := int(a.stdin.(*os.File).Fd())
+	fd := int(stdin.(*os.File).Fd())
 	ask := func(prompt string) ([]byte, error) {
-		fmt.Fprint(a.stderr, prompt)
-		defer fmt.Fprintln(a.stderr)
+		fmt.Fprint(stderr, prompt)
+		defer fmt.Fprintln(stderr)
 		return term.ReadPassword(fd)
 	}
 	one, err := ask("Password: ")
