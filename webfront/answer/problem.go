@@ -23,7 +23,7 @@ type Problem struct {
 	Rule      string          `json:"rule,omitempty" doc:"the rule that is broken: R1 to R15 of rooms, D1 and on of the directory, V1 and on of requests as such, A1: a role is missing, H1: a legal hold keeps it"`
 	Principal event.Principal `json:"principal,omitempty" doc:"whom it is about"`
 	Room      event.RoomID    `json:"room,omitempty"`
-	Rows      []ProblemRow           `json:"rows,omitempty" doc:"every bad row of an import, or the first hundred messages that legal holds keep"`
+	Rows      []ProblemRow    `json:"rows,omitempty" doc:"every bad row of an import, or the first hundred messages that legal holds keep"`
 }
 
 // ProblemRow says what is wrong with a row of an import.

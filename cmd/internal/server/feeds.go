@@ -163,7 +163,7 @@ func (n *Node) checkFeed(name string, info *event.FeedInfo, whatIf bool) error {
 	if k == nil {
 		return fmt.Errorf("there is no adapter %q", info.Adapter)
 	}
-	if _, err := n.made(k, info, compliance.Env{Node: n.id, Program: n.program, Check: true}); err != nil {
+	if _, err := n.made(k, info, compliance.Env{Node: n.id, Program: n.program, MailServer: n.mailServer, Check: true}); err != nil {
 		return err
 	}
 	for _, o := range info.Options {
