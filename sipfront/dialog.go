@@ -51,7 +51,7 @@ type dialog struct {
 
 func (d *dialog) touch() { d.touched.Store(time.Now().UnixNano()) }
 
-// invite opens a dialog, or refreshes one (RFC 3261 sections 12 to 14; client study, section 7).
+// invite opens a dialog, or refreshes one (RFC 3261 sections 12 to 14; seen of pidgin-sipe).
 func (c *client) invite(m *flow.Message, req *sip.Request) {
 	f := c.front
 	if flow.Param(m.Get(flow.To), "tag") != nil {
@@ -157,7 +157,7 @@ func (c *client) newDialog(m *flow.Message, req *sip.Request, user event.Princip
 			middle.WriteString("Route: " + string(h.Value) + "\r\n")
 		}
 	}
-	// The open client drops an INFO whose From is not the URI it invited (client study, section 8).
+	// The open client drops an INFO whose From is not the URI it invited (seen of pidgin-sipe).
 	middle.WriteString("From: <" + string(own) + ">;tag=" + d.tag + "\r\nTo: " + string(from) + "\r\nCall-ID: " + d.callID + "\r\nCSeq: ")
 	d.dest = flow.NewDest(before.String(), middle.String())
 	return d
@@ -181,7 +181,7 @@ func (c *client) add(d *dialog) bool {
 }
 
 // accept answers INVITE and re-INVITE. Session-Expires is in every one: the open client takes it from the first dialog
-// and applies it to the second, and without it floods the server with UPDATEs (client study, sections 7 and 10).
+// and applies it to the second, and without it floods the server with UPDATEs (seen of pidgin-sipe).
 func (c *client) accept(m *flow.Message, d *dialog) {
 	own := string(flow.Addr(m.Get(flow.To)))
 	b := make([]byte, 0, 1024)
@@ -251,8 +251,8 @@ func (c *client) inDialog(m *flow.Message) *dialog {
 		c.refuse(m, 500, "CSeq Out of Order", "cseq")
 		return nil
 	case m.Seq == uint32(last>>32):
-		// A repetition: transactions are matched by Call-ID and CSeq, because clients send no branch (client study,
-		// section 3). It is answered as the first time, or not at all while that is still being decided.
+		// A repetition: transactions are matched by Call-ID and CSeq, because clients send no branch (seen of
+		// pidgin-sipe). It is answered as the first time, or not at all while that is still being decided.
 		if status := int(uint32(last)); status == 200 {
 			c.respond(m, 200, "OK")
 		} else if status != 0 {
@@ -366,7 +366,7 @@ func (f *Front) remove(d *dialog, cause string) bool {
 
 // sweepDialogs ends what has shown no life for too long. A request without an answer closes the flow: either nobody is
 // there, or the client does not know the dialog. A session that was not refreshed ends with BYE, except for the open
-// client: it never comes back from a BYE, but does when its connection closes (client study, section 7).
+// client: it never comes back from a BYE, but does when its connection closes (seen of pidgin-sipe).
 func (f *Front) sweepDialogs(now time.Time) {
 	for _, d := range f.ledger.dialogs() {
 		c := d.client

@@ -78,7 +78,7 @@ func (f *Front) WaitFor(ctx context.Context, at event.Offset) error {
 
 // turnOut closes the flows of users who may not use persistent chat any more (XCCOS digest, section 7, R15), behind what
 // they are still to be told. The open client comes back by itself, is refused and shows why; after a BYE or a refusal in
-// the dialog it would not (client study, sections 5 and 7).
+// the dialog it would not (seen of pidgin-sipe).
 func (f *Front) turnOut(st *chat.State, at event.Offset) {
 	for _, d := range f.ledger.dialogs() {
 		if c := d.client; !st.Enabled(d.user) {
@@ -90,7 +90,7 @@ func (f *Front) turnOut(st *chat.State, at event.Offset) {
 const closedNotEnabled = "not_enabled"
 
 // lostOurselves closes all flows: the pool has parted our sessions, so every client must sign in again. That is the one
-// thing clients recover from by themselves (client study, section 10).
+// thing clients recover from by themselves (seen of pidgin-sipe).
 func (f *Front) lostOurselves() {
 	f.log.Error("the pool holds this node for lost: closing all SIP flows")
 	f.ledger.forgetAll()

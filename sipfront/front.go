@@ -6,8 +6,8 @@
 // the replies of each dialog in the order of its commands. The front keeps nothing that matters: sessions are
 // events in the log, and when the process dies the pool parts them with one node_lost event.
 //
-// What clients need at each step, and what breaks them, is cited as "client study" (a study of the one open client
-// by experiment), the wire language as "XCCOS digest".
+// What clients need at each step, and what breaks them, was found by experiment with the one open client, and is marked
+// "seen of pidgin-sipe". The wire language is docs/protocol.md.
 package sipfront
 
 import (
@@ -284,7 +284,7 @@ func (f *Front) halt() {
 
 // Drain takes the node out of service: it stops accepting, parts the node's users, sends what is queued and closes the
 // connections, spread over a few seconds so that the clients do not all arrive elsewhere at once. Clients come back
-// by themselves when their connection closes; after a BYE they would not (client study, section 7).
+// by themselves when their connection closes; after a BYE they would not (seen of pidgin-sipe).
 func (f *Front) Drain(ctx context.Context) error {
 	f.draining.Store(true)
 	f.flows.StopAccepting()

@@ -12,7 +12,7 @@ import (
 	"parley/sipfront/flow"
 )
 
-// register answers REGISTER. The answer is what the open client needs, header by header (client study, section 5):
+// register answers REGISTER. The answer is what the open client needs, header by header (seen of pidgin-sipe):
 // without Expires it hangs; Supported must stand on a line of its own and Allow-Events must have no blanks, or there
 // is no group chat.
 func (c *client) register(m *flow.Message, req *sip.Request) {

@@ -105,7 +105,7 @@ func schemeOK(uri []byte) bool {
 }
 
 // unsupported returns the option tags of Require that we do not know. Proxy-Require is for proxies: the open client
-// sends ms-benotify there (client study, section 4).
+// sends ms-benotify there (seen of pidgin-sipe).
 func unsupported(m *flow.Message) string {
 	var all []string
 	for i := range m.Headers {

@@ -21,7 +21,7 @@ const (
 
 // subscribe answers SUBSCRIBE with the document in the answer, as clients that say ms-piggyback-first-notify want it, or
 // in a NOTIFY or BENOTIFY after it. Nothing here changes while a client is signed in, so no further notification
-// follows and nothing is remembered (client study, section 6).
+// follows and nothing is remembered (seen of pidgin-sipe).
 func (c *client) subscribe(m *flow.Message) {
 	st := c.front.backend.State()
 	name := eventName(m.Get(flow.Event))

@@ -67,7 +67,7 @@ func categoryURI(domain string, id event.CategoryID) string {
 }
 
 // block is what clients are told about a room. Both spellings of the visibility id are sent: the open client reads
-// only the wrong one (client study, section 9).
+// only the wrong one (seen of pidgin-sipe).
 func block(st *chat.State, r *chat.Room) xccos.ChanIB {
 	visibility := xccos.VisibilityScoped
 	switch r.Info.Privacy {

@@ -16,7 +16,7 @@ func AppendStatus(dst []byte, status int, reason string) []byte {
 
 // AppendEcho appends what every answer copies from its request: all Via lines, From, To (with our tag, if it had
 // none), Call-ID and CSeq (RFC 3261 section 8.2.6.2). The lines are copied byte for byte: clients match them as text
-// (client study, section 3). Lines that a bad request lacks are left out.
+// (seen of pidgin-sipe). Lines that a bad request lacks are left out.
 func (m *Message) AppendEcho(dst []byte, toTag string) []byte {
 	for i := range m.Headers {
 		if m.Headers[i].ID == Via {

@@ -216,7 +216,7 @@ func (b *builder) left(e *event.Envelope, room event.RoomID, users []event.Princ
 }
 
 // presence announces a user's coming or going, except in quiet rooms (participant update limit, XCCOS digest 3.4), and
-// never to the user himself: the open client would list him twice (client study, section 9).
+// never to the user himself: the open client would list him twice (seen of pidgin-sipe).
 func (b *builder) presence(e *event.Envelope, room event.RoomID, user event.Principal, knob bool, id string, make func(sipe bool) *xccos.Data) {
 	if r, ok := b.after.Room(room); !ok || r.Quiet {
 		return

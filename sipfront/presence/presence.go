@@ -37,7 +37,7 @@ const (
 const Contacts = `<contactList deltaNum="1"><group id="1" name="~" externalURI=""/></contactList>`
 
 // Provisioning is the document that starts persistent chat in a client (XCCOS digest, section 1.2, S02 and S03).
-// EnablePersistentChat must be lower case (client study, section 6). ServerConfiguration is left out: what else is
+// EnablePersistentChat must be lower case (seen of pidgin-sipe). ServerConfiguration is left out: what else is
 // read from it would send clients looking for services that are not here.
 func Provisioning(enabled bool, poolURI, roomManagementURL string) []byte {
 	var b bytes.Buffer

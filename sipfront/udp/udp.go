@@ -401,7 +401,7 @@ func (s *Server) write(to net.Addr, raw []byte) {
 }
 
 // requestKey tells a request from others of its peer, and its answer from other answers: the answer copies all of it.
-// Clients need not make their branches unique (client study, section 3), so more than the branch counts.
+// Clients need not make their branches unique (seen of pidgin-sipe), so more than the branch counts.
 func requestKey(m *flow.Message) string {
 	return string(m.Get(flow.Via)) + "\n" + string(m.Get(flow.CallID)) + "\n" + string(m.Get(flow.CSeq))
 }
