@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -405,10 +406,11 @@ func TestRepeatedAfterBreak(t *testing.T) {
 	lines := export(t, from, archive.Selection{})
 	for _, whole := range []int{12, 18, 19} { // commands that land before it breaks off
 		to := later(t)
-		left := whole
+		var left atomic.Int64 // rooms are given several at a time
+		left.Store(int64(whole))
 		keyed := target(to)
 		keyed.Submit = func(ctx context.Context, step string, c chat.Command) (chat.Outcome, error) {
-			if left--; left < 0 {
+			if left.Add(-1) < 0 {
 				return chat.Outcome{}, chat.Refuse(chat.CodeUnavailable, "no leader")
 			}
 			o := boss
@@ -420,11 +422,11 @@ func TestRepeatedAfterBreak(t *testing.T) {
 		if _, err := archive.Import(t.Context(), file(lines), keyed, false, quiet); err == nil {
 			t.Fatalf("%d commands are all there is", whole)
 		}
-		left = 1 << 20
+		left.Store(1 << 20)
 		if _, err := archive.Import(t.Context(), file(lines), keyed, false, quiet); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("broken off after %d, finished with %d more", whole, 1<<20-left)
+		t.Logf("broken off after %d, finished with %d more", whole, 1<<20-left.Load())
 		differ(t, content(t, export(t, to, archive.Selection{})), content(t, lines))
 	}
 }
