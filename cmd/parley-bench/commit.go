@@ -183,6 +183,13 @@ func commitRound(ctx context.Context, o *options, dir string, nodes int, texts [
 	if err := closedLoop(ctx, o, p, m, texts, &out); err != nil {
 		return out, err
 	}
+	// A leader that does not know repetitions would be faster, and another program.
+	again := m.post(0, texts)
+	for _, repeated := range []bool{false, true} {
+		if got, err := m.do(ctx, again); err != nil || got.Result.Duplicate != repeated {
+			return out, fmt.Errorf("a post, repeated: %t, is told to be so: %t, %w", repeated, got.Result.Duplicate, err)
+		}
+	}
 	if nodes == 1 {
 		return out, nil
 	}

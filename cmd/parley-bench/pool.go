@@ -118,7 +118,8 @@ func (m *member) open(run context.Context, dir string, ca *pki.CA, ln net.Listen
 		Proposer: proposer{m},
 		Open: func(ctx context.Context) (sequencer.Decider[chat.Request, chat.Result], sequencer.Head, error) {
 			head := m.log.Head()
-			s, err := compliance.StateAt(ctx, m.log, head.Offset)
+			s := chat.NewState()
+			err := compliance.FoldTo(ctx, m.log, s, head.Offset)
 			return scratch{s}, sequencer.Head{Offset: head.Offset, Chain: head.Chain, At: head.At}, err
 		},
 		Now: func() event.Time { return event.Time(time.Now().UnixNano()) },
