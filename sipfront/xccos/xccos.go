@@ -253,5 +253,8 @@ func (it *Item) code(c *xmlcode.Coder) {
 	}
 	d := it.Data
 	xmlcode.One(c, "data", sipeEnvelope, &d, (*Data).code)
+	if c.Reading() && c.Item == CmdGetAssociations && d.Association == nil { // it has no data at all
+		d.Association = &Association{Type: AssociationMember}
+	}
 	it.Data = d
 }

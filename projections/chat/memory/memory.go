@@ -19,8 +19,6 @@ const (
 	Most = 8 << 20
 	// PerEvent bounds how many are forgotten with one event; an event remembers one at most.
 	PerEvent = 4
-
-	forgets = -1 // limit of a memory that remembers nothing
 )
 
 // key is a CommandID in a form that compares fast.
@@ -84,7 +82,7 @@ func (m *Memory) Copy() Memory {
 }
 
 // Forget drops what is remembered and remembers nothing from here on.
-func (m *Memory) Forget() { *m = New(m.prefix, forgets) }
+func (m *Memory) Forget() { *m = New(m.prefix, 0) }
 
 // Len returns how many commands are remembered.
 func (m *Memory) Len() int { return m.due.Len() }
@@ -129,7 +127,7 @@ func (m *Memory) Link() {
 // Remember notes the command that caused the event at an offset, and up to two words of its result, both zero where this
 // event has none. It also forgets some commands that are old enough, and does only that when id is zero.
 func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Offset, at event.Time, a, b uint64) {
-	if m.limit == forgets {
+	if m.limit == 0 {
 		return
 	}
 	for i := 0; i < PerEvent && m.due.Len() > 0 && (at-m.oldest > For || m.due.Len() >= m.limit); i++ {
@@ -140,7 +138,7 @@ func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Off
 		}
 		m.noteOldest()
 	}
-	if id.IsZero() || m.limit == 0 {
+	if id.IsZero() {
 		return
 	}
 	x := seen{id: keyOf(id), offset: offset, at: at, a: a, b: b}
