@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"parley/cmd/internal/freeport"
 	"parley/sipfront/siptest"
 	"parley/sipfront/xccos"
 )
@@ -112,7 +112,7 @@ func startPool(t *testing.T, nodes int) *drillPool {
 	if out, err := exec.Command("go", "build", "-o", p.bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	p.parley("pool", "init", "--dir", p.dir, "--nodes", fmt.Sprint(nodes), "--base-port", fmt.Sprint(freePorts(t, 10*(nodes+1))), "--demo")
+	p.parley("pool", "init", "--dir", p.dir, "--nodes", fmt.Sprint(nodes), "--base-port", fmt.Sprint(freeport.Program.Ports(t, 10*(nodes+1))), "--demo")
 	var wg sync.WaitGroup
 	for i := range nodes {
 		name := fmt.Sprintf("n%d", i+1)
@@ -141,30 +141,6 @@ func startPool(t *testing.T, nodes int) *drillPool {
 		t.Fatal("no Lobby in the demo directory")
 	}
 	return p
-}
-
-// freePorts returns the first of n ports in a row that are free now. They are below those that the kernel gives to
-// connections, and beside those of parley-bench and of the real client's tests, which may run at the same time: a node
-// that was killed finds its port again.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	const from, to = 26000, 32000
-	start := os.Getpid() * 40 % (to - from)
-	for i := range (to - from) / n {
-		base := from + (start+i*n)%(to-from-n)
-		free := true
-		for port := base; port < base+n && free; port++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if free = err == nil; free {
-				free = l.Close() == nil
-			}
-		}
-		if free {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 // parley runs a command line and returns its output.

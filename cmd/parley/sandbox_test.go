@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"parley/cmd/internal/freeport"
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/synthetic"
 	"parley/compliance/proof"
@@ -97,7 +98,7 @@ func TestSandbox(t *testing.T) {
 		t.Skip("starts three nodes twice")
 	}
 	dir := filepath.Join(t.TempDir(), "box")
-	base := freePorts(t, 30) - 10
+	base := freeport.Program.Ports(t, 30) - 10
 	b := startBox(t, "--dir", dir, "--nodes", "3", "--base-port", fmt.Sprint(base), "--no-chatter")
 	if len(b.nodes) != 3 || b.pool.PoolURI != "sip:parley@contoso.test" || !strings.HasPrefix(b.pool.Leader, "n") {
 		t.Fatalf("%+v %+v", b.nodes, b.pool)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"parley/cmd/internal/freeport"
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/pooldir"
 	"parley/cmd/internal/stopped"
@@ -222,7 +223,7 @@ func portsCmd(ts *testscript.TestScript, _ bool, args []string) {
 		nodes, err = strconv.Atoi(args[0])
 		ts.Check(err)
 	}
-	ts.Setenv("BASE", fmt.Sprint(freePorts(ts.Value(testKey{}).(*testing.T), 10*nodes)-10))
+	ts.Setenv("BASE", fmt.Sprint(freeport.Program.Ports(ts.Value(testKey{}).(*testing.T), 10*nodes)-10))
 }
 
 // untilCmd runs parley until it succeeds:

@@ -251,10 +251,8 @@ func (it *Item) code(c *xmlcode.Coder) {
 	if it.Data == nil {
 		it.Data = new(Data)
 	}
-	d := it.Data
-	xmlcode.One(c, "data", sipeEnvelope, &d, (*Data).code)
-	if c.Reading() && c.Item == CmdGetAssociations && d.Association == nil { // it has no data at all
-		d.Association = &Association{Type: AssociationMember}
+	xmlcode.One(c, "data", sipeEnvelope, &it.Data, (*Data).code)
+	if c.Reading() && c.Item == CmdGetAssociations && it.Data.Association == nil { // it has no data at all
+		it.Data.Association = &Association{Type: AssociationMember}
 	}
-	it.Data = d
 }

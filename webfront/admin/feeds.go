@@ -254,25 +254,8 @@ func (a *API) feedCommand(name string, c *FeedChange, whatIf bool) (*chat.SetFee
 			}
 		}
 	}
-	if c.Rooms != nil {
-		i.Rooms = nil
-		for _, n := range *c.Rooms {
-			room, err := objects.FindRoom(s, n)
-			if err != nil {
-				return nil, err
-			}
-			i.Rooms = append(i.Rooms, room.ID)
-		}
-	}
-	if c.Categories != nil {
-		i.Categories = nil
-		for _, n := range *c.Categories {
-			g, err := objects.FindCategory(s, n)
-			if err != nil {
-				return nil, err
-			}
-			i.Categories = append(i.Categories, g.ID)
-		}
+	if err := objects.SetPlaces(s, &i.Rooms, c.Rooms, &i.Categories, c.Categories); err != nil {
+		return nil, err
 	}
 	if c.Kinds != nil {
 		i.Kinds = nil

@@ -72,25 +72,8 @@ func HoldCommand(s *chat.State, name string, c *HoldChange) (*chat.SetHold, erro
 	i := &cmd.Info
 	Set(&i.Reason, c.Reason)
 	Set(&i.FromOffset, c.FromOffset)
-	if c.Rooms != nil {
-		i.Rooms = nil
-		for _, n := range *c.Rooms {
-			room, err := FindRoom(s, n)
-			if err != nil {
-				return nil, err
-			}
-			i.Rooms = append(i.Rooms, room.ID)
-		}
-	}
-	if c.Categories != nil {
-		i.Categories = nil
-		for _, n := range *c.Categories {
-			g, err := FindCategory(s, n)
-			if err != nil {
-				return nil, err
-			}
-			i.Categories = append(i.Categories, g.ID)
-		}
+	if err := SetPlaces(s, &i.Rooms, c.Rooms, &i.Categories, c.Categories); err != nil {
+		return nil, err
 	}
 	if c.UserURI != nil {
 		i.Authors = nil

@@ -54,6 +54,7 @@ var testOnly = map[string][]string{
 	"raftnode/sim":                nil,
 	"compliance/adaptertest":      nil,
 	"webfront/admin/admintest":    nil,
+	"cmd/internal/freeport":       nil,
 	"sipfront/siptest":            {"cmd/parley", "cmd/parley-bench", "cmd/internal/*"},
 }
 

@@ -285,17 +285,22 @@ func (c *Config) checkAdmin(k *checker) {
 	}
 }
 
+// name checks a name in a list; seen has those before it.
+func (k *checker) name(key, name string, seen map[string]bool) {
+	if !nameRE.MatchString(name) {
+		k.add(key, "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", name)
+	}
+	if seen[name] {
+		k.add(key, "%q is listed twice", name)
+	}
+	seen[name] = true
+}
+
 func (c *Config) checkFeeds(k *checker) {
 	seen := map[string]bool{}
 	for i, f := range c.Feeds {
 		key := fmt.Sprintf("feeds[%d]", i)
-		if !nameRE.MatchString(f.Name) {
-			k.add(key+".name", "%q is not a feed name; use 1 to 63 lower-case letters, digits and \"-\"", f.Name)
-		}
-		if seen[f.Name] {
-			k.add(key+".name", "%q is listed twice", f.Name)
-		}
-		seen[f.Name] = true
+		k.name(key+".name", f.Name, seen)
 		if f.Adapter != "lyncxml" {
 			k.add(key+".adapter", "%q is not an adapter; use lyncxml", f.Adapter)
 		}
@@ -321,13 +326,7 @@ func (c *Config) checkPrograms(k *checker) {
 	seen := map[string]bool{}
 	for i, p := range c.Programs {
 		key := fmt.Sprintf("programs[%d]", i)
-		if !nameRE.MatchString(p.Name) {
-			k.add(key+".name", "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", p.Name)
-		}
-		if seen[p.Name] {
-			k.add(key+".name", "%q is listed twice", p.Name)
-		}
-		seen[p.Name] = true
+		k.name(key+".name", p.Name, seen)
 		if len(p.Command) == 0 || !filepath.IsAbs(p.Command[0]) {
 			k.add(key+".command", "want the absolute path of a program, and its arguments")
 		} else if info, err := os.Stat(p.Command[0]); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
@@ -340,13 +339,7 @@ func (c *Config) checkMailServers(k *checker) {
 	seen := map[string]bool{}
 	for i, m := range c.MailServers {
 		key := fmt.Sprintf("mail_servers[%d]", i)
-		if !nameRE.MatchString(m.Name) {
-			k.add(key+".name", "%q is not a name; use 1 to 63 lower-case letters, digits and \"-\"", m.Name)
-		}
-		if seen[m.Name] {
-			k.add(key+".name", "%q is listed twice", m.Name)
-		}
-		seen[m.Name] = true
+		k.name(key+".name", m.Name, seen)
 		if host, port, err := net.SplitHostPort(m.Address); err != nil || host == "" || port == "" {
 			k.add(key+".address", "%q is not HOST:PORT", m.Address)
 		}

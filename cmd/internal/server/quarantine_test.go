@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/cmd/internal/config"
+	"parley/cmd/internal/freeport"
 	"parley/cmd/internal/pooldir"
 	"parley/log"
 	"parley/log/event"
@@ -37,7 +37,7 @@ type trio struct {
 func newTrio(t *testing.T) *trio {
 	t.Helper()
 	compareWithin = 2500 * time.Millisecond // the log falls quiet here: an offset that was expected may not come
-	p, err := pooldir.Init(t.TempDir(), pooldir.Options{Nodes: 3, Domain: "contoso.test", BasePort: freePorts(t), Demo: true}, time.Now())
+	p, err := pooldir.Init(t.TempDir(), pooldir.Options{Nodes: 3, Domain: "contoso.test", BasePort: freeport.Server.Ports(t, 30) - 10, Demo: true}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,25 +62,6 @@ func newTrio(t *testing.T) *trio {
 		x.ready(i)
 	}
 	return x
-}
-
-// freePorts returns the base of ports that were free a moment ago.
-func freePorts(t *testing.T) int {
-	t.Helper()
-	for base := 32100 + os.Getpid()%60*10; base < 32700; base += 40 {
-		free := true
-		for port := base + 10; port < base+40 && free; port++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if free = err == nil; free {
-				free = l.Close() == nil
-			}
-		}
-		if free {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func (x *trio) open(i int) *Node {
