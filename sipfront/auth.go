@@ -97,8 +97,8 @@ func (c *client) admit(m *flow.Message, st *chat.State) event.Principal {
 	return from
 }
 
-// enabled refuses who has no account or whose policy has persistent chat off (XCCOS digest, section 7, R15). The reason
-// header is what the open client shows (seen of pidgin-sipe).
+// enabled refuses who has no account or whose policy has persistent chat off (docs/rules.md, R15). The reason header
+// is what the open client shows (seen of pidgin-sipe).
 func (c *client) enabled(m *flow.Message, st *chat.State, user event.Principal) bool {
 	_, ok := st.User(user)
 	switch {

@@ -118,7 +118,7 @@ func (c *client) checkTimer(m *flow.Message) bool {
 }
 
 // serves reports whether a URI is the chat service: the pool's, another address that administrators gave it, the one told
-// by cmd:requri, or the name that first-generation clients try when they are told none (XCCOS digest, sections 1.1 and 1.2).
+// by cmd:requri, or the name that first-generation clients try when they are told none (docs/protocol.md, Around it: SIP).
 func (f *Front) serves(st *chat.State, uri []byte) bool {
 	p := event.UserPrincipal(string(uri))
 	if _, ok := st.Endpoint(p); ok {
@@ -220,7 +220,7 @@ func (c *client) sessionTimer(m *flow.Message, d *dialog) string {
 	return "Session-Expires: " + interval + ";refresher=" + refresher + "\r\nRequire: timer\r\nSupported: timer\r\n"
 }
 
-// sdp is the answer to an offer that nobody reads: the chat goes in INFO requests (XCCOS digest, section 1.4).
+// sdp is the answer to an offer that nobody reads: the chat goes in INFO requests (docs/protocol.md, Around it: SIP).
 func (c *client) sdp(uri string) []byte {
 	host, port, err := net.SplitHostPort(c.conn.Local().String())
 	if err != nil {
@@ -306,8 +306,8 @@ func (c *client) cancel(m *flow.Message) {
 	c.refuse(m, 481, "Call/Transaction Does Not Exist", "no_dialog")
 }
 
-// answered takes the client's answer to one of our requests. Answers that say the dialog is gone end it (XCCOS
-// digest, section 1.6).
+// answered takes the client's answer to one of our requests. Answers that say the dialog is gone end it
+// (docs/protocol.md, Around it: SIP).
 func (c *client) answered(m *flow.Message) {
 	if m.Status < 200 {
 		return

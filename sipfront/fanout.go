@@ -76,8 +76,8 @@ func (f *Front) WaitFor(ctx context.Context, at event.Offset) error {
 	return nil
 }
 
-// turnOut closes the flows of users who may not use persistent chat any more (XCCOS digest, section 7, R15), behind what
-// they are still to be told. The open client comes back by itself, is refused and shows why; after a BYE or a refusal in
+// turnOut closes the flows of users who may not use persistent chat any more (docs/rules.md, R15), behind what they are
+// still to be told. The open client comes back by itself, is refused and shows why; after a BYE or a refusal in
 // the dialog it would not (seen of pidgin-sipe).
 func (f *Front) turnOut(st *chat.State, at event.Offset) {
 	for _, d := range f.ledger.dialogs() {

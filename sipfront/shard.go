@@ -248,7 +248,7 @@ type form struct {
 	p    *flow.Payload
 }
 
-// contentType of everything the front sends in INFO. The XML is not labelled as such (XCCOS digest, section 1.5).
+// contentType of everything the front sends in INFO. The XML is not labelled as such (docs/protocol.md, Around it: SIP).
 const contentType = "text/plain; charset=UTF-8"
 
 func (a *act) payload(v int) *flow.Payload {

@@ -36,7 +36,7 @@ func checkOrigin(o *Origin) error {
 // roomScheme is the scheme of room URIs.
 const roomScheme = "ma-chan://"
 
-// RoomURI returns the URI of a room (protocol digest section 4.1).
+// RoomURI returns the URI of a room (docs/protocol.md, Elements).
 func RoomURI(domain string, id event.RoomID) string { return roomScheme + domain + "/" + string(id) }
 
 // ParseRoomURI takes a room URI apart. Domain and GUID are accepted in any case and returned in lower case. Errors

@@ -43,7 +43,7 @@ func (d *decider) mayJoin(id event.RoomID) error {
 	return nil
 }
 
-// join opens sessions (protocol digest section 3.4, rules R5 and R7). Joining again succeeds without an event.
+// join opens sessions (docs/rules.md, R1, R5 and R7). Joining again succeeds without an event.
 func (d *decider) join(c *Join) (Decision, error) {
 	if err := checkRooms("join", c.Rooms); err != nil {
 		return Decision{}, err
@@ -141,7 +141,7 @@ func (d *decider) shut(id event.RoomID) string {
 	return "R5"
 }
 
-// post decides a message (protocol digest section 3.8, rules R6 and R14).
+// post decides a message (docs/rules.md, R6 and R14).
 func (d *decider) post(c *Post) (Decision, error) {
 	r, rights, err := d.admit("post", c.Room)
 	if err != nil {

@@ -78,8 +78,8 @@ func (m *scope) has(p event.Principal, in []directory.Ref) bool {
 	return false
 }
 
-// Rights returns what a user may do in a room (rules R1 and R4 to R7, R15 of protocol digest section 7). Nobody may
-// do anything in a room that does not exist, and whoever is no enabled account may do nothing anywhere.
+// Rights returns what a user may do in a room (docs/rules.md, R1, R4 to R7 and R15). Nobody may do anything in a room that
+// does not exist, and whoever is no enabled account may do nothing anywhere.
 func (s *State) Rights(room event.RoomID, by event.Principal) Rights {
 	r := s.rooms.Get(room)
 	if r == nil {

@@ -13,8 +13,8 @@ import (
 
 var rightsCases = flag.Int("rights.cases", 120_000, "random cases to compare the rights with the naive reference")
 
-// naiveRights says the rules again, as plainly as they are written in the protocol digest (section 7): lists are
-// walked, nothing is prepared, and it asks the state only for what it was told.
+// naiveRights says the rules again, as plainly as they are written in docs/rules.md: lists are walked,
+// nothing is prepared, and it asks the state only for what it was told.
 func naiveRights(s *State, room event.RoomID, by event.Principal) Rights {
 	var r Rights
 	info, ok := s.Room(room)

@@ -58,7 +58,7 @@ func (s *State) tally(id event.RoomID) *tally {
 }
 
 // count changes the number of participants. A room above the limit (ParticipantUpdateLimit of the configuration) is
-// quiet until fewer than 80 % of it are left (protocol digest section 3.4).
+// quiet until fewer than 80 % of it are left (docs/rules.md, Presence in rooms).
 func (t *tally) count(by, limit int) {
 	t.participants += by
 	switch {

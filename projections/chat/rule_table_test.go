@@ -80,7 +80,7 @@ func (s *scene) in(room event.RoomID, who string) bool { return s.s.Participates
 
 func join(room event.RoomID) *Join { return &Join{Rooms: []event.RoomID{room}} }
 
-// TestRulesOfTheProtocol goes through the table of rules (protocol digest section 7), one after the other: what each
+// TestRulesOfTheProtocol goes through the table of rules (docs/rules.md), one after the other: what each
 // lets happen, and what it refuses.
 func TestRulesOfTheProtocol(t *testing.T) {
 	alice, bob, carol := user("alice"), user("bob"), user("carol")

@@ -87,7 +87,7 @@ type Node struct {
 // Feed is a compliance stream: who owns it, what is cut and what is proven durable.
 type Feed = feeds.Feed
 
-// Limits of the rules, with the product's defaults (protocol digest section 5).
+// Limits of the rules (docs/rules.md, Limits, says which are the product's).
 const (
 	ParticipantUpdateLimit = 75   // above it a room is quiet; it speaks again below 80 % of it
 	DefaultHistory         = 30   // messages, when a client does not say how many

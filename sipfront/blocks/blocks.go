@@ -36,8 +36,8 @@ func exactMask(r chat.Rights) (m xccos.Mask) {
 	return m
 }
 
-// mask is a user's permission mask in a room. The open client knows operators by one number only (XCCOS digest,
-// section 4.4), so it gets that one for managers.
+// mask is a user's permission mask in a room. The open client knows operators by one number only
+// (docs/protocol.md, Elements), so it gets that one for managers.
 func mask(st *chat.State, room event.RoomID, p event.Principal, sipe bool) xccos.Mask {
 	r := st.Rights(room, p)
 	return maskOf(r.Manager, r.Presenter, sipe)
@@ -95,7 +95,7 @@ func block(st *chat.State, r *chat.Room) xccos.ChanIB {
 // listBytes is how long a list of rooms may get, in bytes: it must fit an INFO.
 const listBytes = 200 << 10
 
-// flag is a Boolean as prop elements have it (XCCOS digest, section 4.1).
+// flag is a Boolean as prop elements have it (docs/protocol.md, Elements).
 func flag(b bool) string {
 	if b {
 		return "True"
@@ -104,7 +104,7 @@ func flag(b bool) string {
 }
 
 // Join is the reply to a join: the rooms with who is in them, the joiner included. Quiet rooms show nobody
-// (participant update limit, XCCOS digest, section 3.4).
+// (docs/rules.md, Presence in rooms).
 func Join(st *chat.State, sipe bool, rooms []event.RoomID, failed []xccos.FIB) *xccos.Data {
 	var roster xccos.Roster
 	for _, id := range rooms {
@@ -160,7 +160,7 @@ func Found(st *chat.State, user event.Principal, rooms []event.RoomID, limit int
 	return data
 }
 
-// Associations lists the rooms in which the user has a role, limit at most (XCCOS digest, section 3.3).
+// Associations lists the rooms in which the user has a role, limit at most (docs/protocol.md, Commands).
 func Associations(st *chat.State, user event.Principal, a *xccos.Association) *xccos.Data {
 	role, limit := event.RoleMember, int(st.Limits().SearchLimit)
 	if a != nil {
@@ -186,8 +186,8 @@ func Associations(st *chat.State, user event.Principal, a *xccos.Association) *x
 	return data
 }
 
-// RootCategory is the root category: it has a fixed id, holds no rooms and cannot be changed (XCCOS digest, section
-// 4.10).
+// RootCategory is the root category: it has a fixed id, holds no rooms and cannot be changed
+// (docs/protocol.md, Elements).
 const RootCategory event.CategoryID = "00000000-0000-0000-0000-000000000001"
 
 // Info is the reply to getserverinfo: the limits of the pool's configuration, and the server's clock.

@@ -114,7 +114,7 @@ func AddIns(st *chat.State) *xccos.Data {
 	return data
 }
 
-// The numbers of kinds of principals on the wire (XCCOS digest, section 4.3).
+// The numbers of kinds of principals on the wire (docs/protocol.md, Elements).
 const (
 	typeEveryone = "1"
 	typeUser     = "5"

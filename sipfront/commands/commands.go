@@ -184,7 +184,7 @@ func (d *Desk) Answer(k *Call) bool {
 	return h != nil
 }
 
-// service tells which chat service to use: the client goes on to the URI it is told (XCCOS digest, section 3.1).
+// service tells which chat service to use: the client goes on to the URI it is told (docs/protocol.md, Commands).
 func (d *Desk) service(k *Call) {
 	k.give(func(st *chat.State) *xccos.Data { return &xccos.Data{Users: []xccos.UIB{{URI: d.ChatURI(st)}}} })
 }

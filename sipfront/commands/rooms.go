@@ -29,7 +29,7 @@ func (d *Desk) change(k *Call, room event.RoomID, cmd chat.Command) {
 	})
 }
 
-// create makes a room (XCCOS digest, section 7, R2 and R3). What is not said gets the product's defaults.
+// create makes a room (docs/rules.md, R2 and R3). What is not said gets the product's defaults.
 func (d *Desk) create(k *Call) {
 	st, c := d.Pool.State(), &k.data().Chans[0]
 	var info event.RoomInfo
@@ -141,7 +141,7 @@ func fields(st *chat.State, c *xccos.ChanIB, info *event.RoomInfo) *chat.Refusal
 		if !ok {
 			return chat.Refuse(chat.CodeNotFound, "not the URI of a category here")
 		}
-		if id == blocks.RootCategory { // XCCOS digest, section 8.2, NodeHierarchyViolation
+		if id == blocks.RootCategory { // NodeHierarchyViolation: docs/protocol.md, Elements
 			return chat.Refuse(chat.CodeInvalid, "the root category holds no rooms")
 		}
 		info.Category = id

@@ -30,7 +30,7 @@ func matchOf(q *xccos.QIB) event.Match {
 	return event.MatchOr
 }
 
-// searchRooms lists rooms. What the user may not see is not found (XCCOS digest, section 3.9).
+// searchRooms lists rooms. What the user may not see is not found (docs/rules.md, Rights in a room).
 func (d *Desk) searchRooms(k *Call) {
 	q := k.data().Search
 	d.read(func(ctx context.Context) {
@@ -139,7 +139,7 @@ func (d *Desk) searchPeople(k *Call) {
 }
 
 // candidates returns who could get the role that is asked about: whoever is in the category, and as a presenter, whoever is
-// a member (XCCOS digest, section 3.14).
+// a member (docs/rules.md, R1 and R5).
 func candidates(st *chat.State, k *Call) (func(event.Principal) bool, *chat.Refusal) {
 	data := k.data()
 	role := strings.ToUpper(data.Search.Role)
@@ -241,7 +241,7 @@ func matches(words []string, every bool, names []string) bool {
 }
 
 // token gets a token for the file service. Who may post in a room of a category that lets files in may upload one there,
-// who may read may download (XCCOS digest, section 6.1).
+// who may read may download (docs/rules.md, Rights in a room).
 func (d *Desk) token(k *Call) {
 	upload := k.Item.ID == xccos.CmdGetFUTok
 	st := d.Pool.State()

@@ -64,7 +64,7 @@ type builder struct {
 	out           map[event.RoomID][]event.Principal
 }
 
-// occupancy is a user in a room: what others see (XCCOS digest, section 1.8).
+// occupancy is a user in a room: what others see (docs/rules.md, Presence in rooms).
 type occupancy struct {
 	room event.RoomID
 	user event.Principal
@@ -215,7 +215,7 @@ func (b *builder) left(e *event.Envelope, room event.RoomID, users []event.Princ
 	}
 }
 
-// presence announces a user's coming or going, except in quiet rooms (participant update limit, XCCOS digest 3.4), and
+// presence announces a user's coming or going, except in quiet rooms (docs/rules.md, Presence in rooms), and
 // never to the user himself: the open client would list him twice (seen of pidgin-sipe).
 func (b *builder) presence(e *event.Envelope, room event.RoomID, user event.Principal, knob bool, id string, make func(sipe bool) *xccos.Data) {
 	if r, ok := b.after.Room(room); !ok || r.Quiet {

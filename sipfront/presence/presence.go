@@ -16,7 +16,7 @@ import (
 	"parley/projections/chat"
 )
 
-// RoomSetting is the one category that is kept: the rooms a user follows (XCCOS digest, section 1.9).
+// RoomSetting is the one category that is kept: the rooms a user follows (docs/protocol.md, Around it: SIP).
 const RoomSetting = "roomSetting"
 
 const (
@@ -36,7 +36,7 @@ const (
 // Contacts is the contact list of everybody: empty.
 const Contacts = `<contactList deltaNum="1"><group id="1" name="~" externalURI=""/></contactList>`
 
-// Provisioning is the document that starts persistent chat in a client (XCCOS digest, section 1.2, S02 and S03).
+// Provisioning is the document that starts persistent chat in a client (docs/protocol.md, Around it: SIP).
 // EnablePersistentChat must be lower case (seen of pidgin-sipe). ServerConfiguration is left out: what else is
 // read from it would send clients looking for services that are not here.
 func Provisioning(enabled bool, poolURI, roomManagementURL string) []byte {
@@ -63,7 +63,7 @@ func Provisioning(enabled bool, poolURI, roomManagementURL string) []byte {
 	return b.Bytes()
 }
 
-// RoamingSelf is the read-back of what the user published (XCCOS digest, section 1.9, S12): the rooms he follows.
+// RoamingSelf is the read-back of what the user published (docs/protocol.md, Around it: SIP): the rooms he follows.
 func RoamingSelf(user event.Principal, settings iter.Seq[chat.PublishedSetting]) []byte {
 	var b bytes.Buffer
 	b.WriteString(`<roamingData xmlns="http://schemas.microsoft.com/2006/09/sip/roaming-self">` +

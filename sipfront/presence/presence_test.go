@@ -11,7 +11,8 @@ import (
 	"parley/projections/chat"
 )
 
-// The vectors S02, S03, S11 and S12 of the XCCOS digest, with our names.
+// The documents of docs/protocol.md, Around it: SIP: provisioning with the flag on and off, followed rooms as they are
+// published, and their read-back.
 const (
 	vectorOn = `<provisionGroupList xmlns="http://schemas.microsoft.com/2006/09/sip/provisiongrouplist-notification"><provisionGroup name="persistentChatConfiguration"><propertyEntryList>` +
 		`<property name="EnablePersistentChat">true</property><property name="DefaultPersistentChatPoolUri">sip:pchat-pool1@example.com</property>` +

@@ -9,7 +9,7 @@ import (
 )
 
 // Code is the condition of a refusal. The names follow the conditions of the product's SDK
-// (protocol digest section 8.2); sipfront has the one table from Code to SIP and XCCOS results.
+// (docs/protocol.md, Results); sipfront has the one table from Code to SIP and XCCOS results.
 type Code string
 
 // The codes.
@@ -54,7 +54,7 @@ type Refusal struct {
 	Text string // one line for people: what was refused and why; never message text
 	Room event.RoomID
 
-	Rule      string          // the rule that is broken: "R1" to "R15" of protocol digest section 7, "D1" ... of the directory, "V1" ... of requests as such
+	Rule      string          // the rule that is broken (docs/rules.md): "R1" ... of rooms, "D1" ... of the directory, "V1" ... of requests as such
 	Principal event.Principal // whom the refusal is about, when it is about one
 	Rows      []RowFault      // every bad row of an import, of a change of roles, of a grant
 }

@@ -99,7 +99,7 @@ func resolveDN(f Finder, name string) (event.Principal, *Fault) {
 	return "", Refuse(NotFound, "D3", "", "there is no %q", name)
 }
 
-// The form of a group's principal on the wire (protocol digest section 4.1).
+// The form of a group's principal on the wire (docs/protocol.md, Elements).
 const (
 	wirePrefix = "ma-grp:"
 	wireSuffix = "@u.g"
