@@ -42,7 +42,7 @@ func (l *Log) Append(records []Record) error {
 		if r.Index != last+1+event.Index(i) {
 			return fmt.Errorf("append %d after %d: %w", r.Index, last+event.Index(i), ErrGap)
 		}
-		e, n, err := putRecord(b, r)
+		e, n, err := putRecord(b, r, l.expected.take(r.Data))
 		if err != nil {
 			return fmt.Errorf("append %d: %w", r.Index, err)
 		}
@@ -64,16 +64,19 @@ func (l *Log) Append(records []Record) error {
 	return nil
 }
 
-// putRecord adds the rows of a record to a batch. It returns the decoded entry of a command, and the size of the rows.
-func putRecord(b *pebble.Batch, r *Record) (e *entry, size int, err error) {
+// putRecord adds the rows of a record to a batch; s is not nil if this node has sealed its data. It returns the decoded entry
+// of a command, and the size of the rows.
+func putRecord(b *pebble.Batch, r *Record, s *event.Sealed) (e *entry, size int, err error) {
 	row := entryRow{term: r.Term, kind: r.Type, appendedAt: r.AppendedAt, extensions: r.Extensions, head: r.Data}
 	var bodies []byte
 	if r.Type == typeCommand {
 		if row.head, bodies, err = event.Split(r.Data); err != nil {
 			return nil, 0, invalid(err)
 		}
-		if e, err = decodeEntry(r.Index, row.head, bodies); err != nil {
-			return nil, 0, invalid(err)
+		if e = readBack(r.Index, s); e == nil {
+			if e, err = decodeEntry(r.Index, row.head, bodies); err != nil {
+				return nil, 0, invalid(err)
+			}
 		}
 		row.hasBody, row.came = len(bodies) > 0, e.hasErased()
 	}

@@ -49,7 +49,23 @@ func newEntry(a *event.Auditor, i event.Index, head, bodies []byte) (*entry, err
 	if err != nil {
 		return nil, err
 	}
-	return &entry{index: i, prev: b.Prev, envelopes: envelopes, size: envelopeSize*len(envelopes) + 3*(len(head)+len(bodies))}, nil
+	return &entry{index: i, prev: b.Prev, envelopes: envelopes, size: sizeOf(envelopes, len(head)+len(bodies))}, nil
+}
+
+func sizeOf(envelopes []event.Envelope, stored int) int {
+	return envelopeSize*len(envelopes) + 3*stored
+}
+
+// readBack is newEntry of what this node sealed and read back then: nil if it did not, or if the data was altered since.
+func readBack(i event.Index, s *event.Sealed) *entry {
+	if s == nil {
+		return nil
+	}
+	prev, envelopes, ok := s.Read(i)
+	if !ok {
+		return nil
+	}
+	return &entry{index: i, prev: prev, envelopes: envelopes, size: sizeOf(envelopes, len(s.Data))}
 }
 
 // entry returns the decoded entry at an index, nil when it is not a command.

@@ -101,8 +101,9 @@ type Log struct {
 	advanced chan struct{} // closed and replaced when mark moves
 	closed   chan struct{}
 
-	fault   fault
-	entries *entryCache
+	fault    fault
+	entries  *entryCache
+	expected expected
 }
 
 // Open opens the log in dir, and creates it where there is none, unless o.ReadOnly is set. Damage that is visible

@@ -96,7 +96,7 @@ func TestReadRuns(t *testing.T) {
 	// An entry that another log would have there: sound in itself.
 	other := chain{base: c.base - 5, at: c.at, prev: event.Chain{9}}
 	b := l.db.NewBatch()
-	if _, _, err := putRecord(b, &Record{Index: last, Term: 1, Data: other.seal(t, "a", "b", "c", "d", "e")}); err != nil {
+	if _, _, err := putRecord(b, &Record{Index: last, Term: 1, Data: other.seal(t, "a", "b", "c", "d", "e")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Commit(nil); err != nil {

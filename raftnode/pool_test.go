@@ -237,8 +237,8 @@ type lateProposer struct{ n *testNode }
 
 func (p lateProposer) node() *raftnode.Node { p.n.mu.Lock(); defer p.n.mu.Unlock(); return p.n.Node }
 
-func (p lateProposer) Propose(data []byte) raftnode.Future { return p.node().Propose(data) }
-func (p lateProposer) Verify() raftnode.Future             { return p.node().Verify() }
+func (p lateProposer) Propose(s *event.Sealed) raftnode.Future { return p.node().Propose(s) }
+func (p lateProposer) Verify() raftnode.Future                 { return p.node().Verify() }
 func (p lateProposer) Barrier(ctx context.Context) error {
 	if p.node() == nil {
 		return errors.New("node is starting")

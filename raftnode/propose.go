@@ -61,15 +61,16 @@ func (n *Node) begin() bool {
 	return true
 }
 
-// Propose submits an entry. Calls of one goroutine commit in their order or not at all. It blocks only while raft's
+// Propose submits an entry that this node has sealed. Calls of one goroutine commit in their order or not at all. It blocks only while raft's
 // queue of 64 entries is full, for at most StoreDeadline.
-func (n *Node) Propose(data []byte) Future {
+func (n *Node) Propose(s *event.Sealed) Future {
 	if !n.IsLeader() || !n.begin() {
 		return failed(ErrNotLeader)
 	}
 	start := time.Now()
 	f := newFuture()
-	r := n.raft.Apply(data, n.cfg.StoreDeadline)
+	n.cfg.Log.Expect(s)
+	r := n.raft.Apply(s.Data, n.cfg.StoreDeadline)
 	go func() {
 		defer n.proposals.Done()
 		defer close(f.done)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ const (
 func commitBench(ctx context.Context, o *options, r *report) error {
 	texts := postTexts()
 	one, three := series{}, series{}
-	var syncs, bytes, burst, visible series
+	var cpu, syncs, bytes, burst, visible series
 	var latency []time.Duration
 	for i := range o.rounds {
 		raw, err := rawAppend(ctx, filepath.Join(o.dir, fmt.Sprintf("raw%d", i)), o.period)
@@ -48,6 +49,7 @@ func commitBench(ctx context.Context, o *options, r *report) error {
 			o.progress("commit: round %d of %d: %d nodes %s posts/s", i+1, o.rounds, n, number(m.perSecond))
 			if n == 1 {
 				one.add(m.perSecond, raw)
+				cpu.add(us(m.cpu), 1e6*float64(runtime.GOMAXPROCS(0))/m.perSecond)
 				continue
 			}
 			three.add(m.perSecond, raw)
@@ -66,6 +68,7 @@ func commitBench(ctx context.Context, o *options, r *report) error {
 	note := fmt.Sprintf("last round p50 %.1f ms, p99 %.1f ms", ms(latency[len(latency)-2]), ms(latency[len(latency)-1]))
 	return errors.Join(
 		r.add("1 node, 512 proposers", "posts/s", against, one, atLeast("ratio", 0.30), ""),
+		r.add("1 node: processor time for each post, the proposers' included", "us", "us that all cores have for it", cpu, nil, ""),
 		r.add("3 nodes on one machine, 512 proposers", "posts/s", against, three, atLeast("ratio", 0.10), note),
 		r.add("syncs of the log for each commit, leader", "syncs", "sync, the least there can be", syncs, atMost("value", 1.1), ""),
 		r.add("bytes the log writes for each byte of events, a node", "bytes", "byte, uncompressed and written once", bytes, atMost("value", 2.0), ""),
@@ -73,6 +76,8 @@ func commitBench(ctx context.Context, o *options, r *report) error {
 		r.add("follower sees a post after the leader's answer, p50", "ms", "ms to the leader's answer", visible, atMost("value", 10), ""),
 	)
 }
+
+func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
@@ -162,6 +167,7 @@ func postTexts() []string {
 // measured is one round of a pool.
 type measured struct {
 	perSecond float64
+	cpu       time.Duration // for each post, proposers included
 	p50, p99  time.Duration
 	syncs     float64 // for each Raft entry, leader
 	bytes     float64 // for each byte of events, mean of the nodes
@@ -253,15 +259,18 @@ func closedLoop(ctx context.Context, o *options, p *pool, m *member, texts []str
 	}
 	err := sleep(ctx, warm)
 	index, bytes, syncs := m.log.LastIndex(), p.bytes(), m.disk.syncs.Load()
+	used, cerr := cpuTime()
 	counting.Store(true)
 	start := time.Now()
-	err = errors.Join(err, sleep(ctx, o.period))
+	err = errors.Join(err, cerr, sleep(ctx, o.period))
 	for err == nil && acked.Load() == 0 && time.Since(start) < patience { // a short round on a machine with other things to do
 		err = sleep(ctx, o.period)
 	}
 	took := time.Since(start)
 	counting.Store(false)
 	n := acked.Load()
+	after, cerr := cpuTime()
+	err = errors.Join(err, cerr)
 	entries := m.log.LastIndex() - index
 	syncs, bytes = m.disk.syncs.Load()-syncs, p.bytes()-bytes
 	stop.Store(true)
@@ -282,6 +291,7 @@ func closedLoop(ctx context.Context, o *options, p *pool, m *member, texts []str
 		return errors.New("nothing was committed: too short a round")
 	}
 	out.perSecond = float64(n) / took.Seconds()
+	out.cpu = (after - used) / time.Duration(n)
 	out.p50, out.p99 = percentile(all, 50), percentile(all, 99)
 	out.syncs = float64(syncs) / float64(entries)
 	out.bytes = float64(bytes) / float64(len(p.nodes)) / float64(n*recordBytes)

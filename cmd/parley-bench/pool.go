@@ -55,9 +55,9 @@ func (d scratch) Fold(e event.Envelope) error { return d.state.Fold(e, nil) }
 // proposer lets the sequencer be made before the Raft node that it proposes to.
 type proposer struct{ m *member }
 
-func (p proposer) Propose(data []byte) sequencer.Future { <-p.m.up; return p.m.raft.Propose(data) }
-func (p proposer) Verify() sequencer.Future             { <-p.m.up; return p.m.raft.Verify() }
-func (p proposer) Barrier(ctx context.Context) error    { <-p.m.up; return p.m.raft.Barrier(ctx) }
+func (p proposer) Propose(s *event.Sealed) sequencer.Future { <-p.m.up; return p.m.raft.Propose(s) }
+func (p proposer) Verify() sequencer.Future                 { <-p.m.up; return p.m.raft.Verify() }
+func (p proposer) Barrier(ctx context.Context) error        { <-p.m.up; return p.m.raft.Barrier(ctx) }
 
 // openPool starts n nodes in a directory and waits for a leader.
 func openPool(ctx context.Context, dir string, n int) (p *pool, err error) {

@@ -36,102 +36,6 @@ type Batch struct {
 	Events []Draft
 }
 
-// Seal encodes the batch as the data of a Raft entry and returns the chain value after its last event. The
-// leader calls it once, or Link and Data, which it is made of; every other node only ever hashes the bytes it got.
-func (b *Batch) Seal() (data []byte, last Chain, err error) {
-	l, err := b.Link()
-	if err != nil {
-		return nil, Chain{}, err
-	}
-	return l.Data(nil), l.Chain, nil
-}
-
-// Linked is a batch with its place in the chain. What follows upon it can be decided before it has its stored form.
-type Linked struct {
-	Chain          Chain // after its last event
-	header         header
-	events, bodies []byte // uncompressed
-}
-
-// Link encodes the events and continues the chain.
-func (b *Batch) Link() (*Linked, error) {
-	if len(b.Events) == 0 || len(b.Events) > MaxBatchEvents {
-		return nil, fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
-	}
-	l := &Linked{Chain: b.Prev}
-	var e encoder
-	for i := range b.Events {
-		raw, body, err := e.encode(&b.Events[i])
-		if err != nil {
-			return nil, fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
-		}
-		if i == 0 { // the others are probably like it
-			room := 5 * len(b.Events) / 4
-			l.events = make([]byte, 0, room*(len(raw)+binary.MaxVarintLen16))
-			l.bodies = make([]byte, 0, room*len(body))
-		}
-		l.events = binary.AppendUvarint(l.events, uint64(len(raw)))
-		l.events = append(l.events, raw...)
-		if body != nil {
-			l.bodies = appendBody(l.bodies, i, bodyPresent, body)
-		}
-		l.Chain = l.Chain.next(b.Base+Offset(i), b.At, leafHash(raw))
-	}
-	l.header = header{base: b.Base, at: b.At, prev: b.Prev, chain: l.Chain, count: uint64(len(b.Events)),
-		eventsLen: uint64(len(l.events)), bodiesLen: uint64(len(l.bodies))}
-	if l.header.eventsLen+l.header.bodiesLen > MaxEntryBytes {
-		return nil, fmt.Errorf("seal batch at %d: %d bytes, at most %d", b.Base, l.header.eventsLen+l.header.bodiesLen, MaxEntryBytes)
-	}
-	return l, nil
-}
-
-// Press is memory for Data to compress in. Its zero value is ready; one goroutine uses it.
-type Press struct{ events, bodies []byte }
-
-// Data returns the data of the Raft entry. What it compresses in is p's, which may be nil.
-func (l *Linked) Data(p *Press) []byte {
-	if p == nil {
-		p = new(Press)
-	}
-	events, bodies := l.events, l.bodies
-	var flags byte
-	if len(events)+len(bodies) > compressAbove {
-		var small bool
-		if events, small = compress(&p.events, events); small {
-			flags |= flagEventsS2
-		}
-		if bodies, small = compress(&p.bodies, bodies); small {
-			flags |= flagBodiesS2
-		}
-	}
-	hb := Marshal(&l.header)
-	data := make([]byte, 0, 2+len(hb)+len(events)+len(bodies)+2*binary.MaxVarintLen32)
-	data = append(data, entryVersion, flags)
-	data = binary.AppendUvarint(data, uint64(len(hb)))
-	data = append(data, hb...)
-	data = binary.AppendUvarint(data, uint64(len(events)))
-	data = append(data, events...)
-	return append(data, bodies...)
-}
-
-// pressKeeps bounds the memory that a Press keeps for the next entry, in bytes a block.
-const pressKeeps = 1 << 20
-
-// compress returns block compressed in *room, if that is smaller, and whether it is.
-func compress(room *[]byte, block []byte) ([]byte, bool) {
-	if len(block) == 0 {
-		return block, false
-	}
-	if n := s2.MaxEncodedLen(len(block)); cap(*room) < n && n <= pressKeeps {
-		*room = make([]byte, n)
-	}
-	// Encode makes memory of its own where the room is not enough.
-	if z := s2.Encode((*room)[:cap(*room)], block); len(z) < len(block) {
-		return z, true
-	}
-	return block, false
-}
-
 func appendBody(b []byte, pos int, state byte, body []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(pos))
 	b = append(b, state)
@@ -281,7 +185,18 @@ func ParseEntry(head, bodies []byte) (*Entry, error) {
 type parser struct {
 	header
 	c      Coder
-	blocks [2][]byte // uncompressed: events, bodies
+	memory [2][]byte // that the blocks are inflated in
+	plain  [2][]byte // the blocks, uncompressed: events, bodies
+}
+
+// shrink gives up memory of more than so many bytes a block.
+func (p *parser) shrink(keep int) {
+	for i := range p.memory {
+		if cap(p.memory[i]) > keep {
+			p.memory[i] = nil
+		}
+	}
+	p.plain = [2][]byte{}
 }
 
 func (p *parser) parse(e *Entry, head, bodies []byte) error {
@@ -309,13 +224,14 @@ func (p *parser) parse(e *Entry, head, bodies []byte) error {
 	if h.base == 0 || uint64(h.base)+h.count < h.count || h.count == 0 || h.count > MaxBatchEvents || h.eventsLen > MaxEntryBytes || h.bodiesLen > MaxEntryBytes {
 		return fmt.Errorf("entry header: base %d, %d events, %d+%d bytes: %w", h.base, h.count, h.eventsLen, h.bodiesLen, ErrCorrupt)
 	}
-	events, err := inflate(&p.blocks[0], block, flags&flagEventsS2 != 0, h.eventsLen)
+	events, err := inflate(&p.memory[0], block, flags&flagEventsS2 != 0, h.eventsLen)
 	if err == nil && uint64(len(events)) != h.eventsLen {
 		err = fmt.Errorf("block of %d bytes, want %d: %w", len(events), h.eventsLen, ErrCorrupt)
 	}
 	if err != nil {
 		return fmt.Errorf("entry events: %w", err)
 	}
+	p.plain[0] = events
 	e.Base, e.At, e.Prev, e.Chain, e.whole = h.base, h.at, h.prev, h.chain, bodies != nil
 	e.raw = resized(e.raw, h.count)[:0]
 	for len(events) > 0 {
@@ -352,10 +268,11 @@ func resized[T any](s []T, n uint64) []T {
 func (p *parser) addBodies(e *Entry, block []byte, compressed bool) error {
 	e.bodies = resized(e.bodies, p.count)
 	e.erased = resized(e.erased, p.count)
-	block, err := inflate(&p.blocks[1], block, compressed, p.bodiesLen)
+	block, err := inflate(&p.memory[1], block, compressed, p.bodiesLen)
 	if err != nil {
 		return fmt.Errorf("entry bodies: %w", err)
 	}
+	p.plain[1] = block
 	for last := -1; len(block) > 0; {
 		pos, n := binary.Uvarint(block)
 		if n <= 0 || pos >= uint64(len(e.raw)) || int(pos) <= last || n >= len(block) {
@@ -475,13 +392,17 @@ func (e *Entry) decode(c *Coder, i int) (Draft, error) {
 	if err := e.vouched(i, s.bodyHash); err != nil {
 		return Draft{}, err
 	}
-	body, erased := e.bodies[i], e.erased[i]
-	if b, ok := s.draft.Event.(Bodied); ok && body != nil && !erased {
-		if err := unmarshal(c, body, b.codeBody); err != nil {
-			return Draft{}, fmt.Errorf("event %d (%s) body: %w", e.Base+Offset(i), s.kind, err)
+	return s.draft, e.decodeBody(c, i, &s.draft)
+}
+
+// decodeBody reads the body of the event at a position into the draft, if it has one that is not erased.
+func (e *Entry) decodeBody(c *Coder, i int, d *Draft) error {
+	if b, ok := d.Event.(Bodied); ok && e.bodies[i] != nil && !e.erased[i] {
+		if err := unmarshal(c, e.bodies[i], b.codeBody); err != nil {
+			return fmt.Errorf("event %d (%s) body: %w", e.Base+Offset(i), d.Event.Kind(), err)
 		}
 	}
-	return s.draft, nil
+	return nil
 }
 
 // decodeHead reads the event at a position without its body. What it returns is valid until c is used again, but for

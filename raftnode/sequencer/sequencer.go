@@ -70,7 +70,7 @@ type Future = interface {
 // Proposer carries entries to the pool. raftnode.Node is one.
 type Proposer interface {
 	// Propose submits an entry. Entries commit in the order of calls or not at all. It is called by one goroutine.
-	Propose(data []byte) Future
+	Propose(s *event.Sealed) Future
 	// Verify's Future resolves without an error once a majority of voters has confirmed that this node still led
 	// the pool after the call. Its offsets mean nothing.
 	Verify() Future
@@ -236,7 +236,7 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	released := make(chan struct{})
 	go func() {
 		defer close(inflight)
-		s.propose(packed, inflight)
+		s.propose(packed, inflight, drop)
 	}()
 	go func() {
 		defer close(released)
@@ -258,7 +258,7 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 		if len(b.Events) > 0 {
 			var err error
 			if b.linked, err = b.Link(); err != nil { // the packer has checked every draft, so this is a bug; nothing was proposed
-				s.cfg.Logger.Error("sequencer: sealing an entry failed", keyError, err)
+				s.cfg.Logger.Error("sequencer: linking an entry failed", keyError, err)
 				for i := range b.waiters {
 					b.waiters[i].err = fmt.Errorf("%w: %w", ErrInternal, err)
 				}
@@ -278,22 +278,38 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	return nil
 }
 
-// propose brings the batches into their stored form, which is a third of the work, while the next ones are decided.
-func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *batch[C, R]) {
+// propose brings the batches into their stored form, which is half of the work, while the next ones are decided. What
+// follows upon a batch that it cannot be done with is not proposed either: it would be void.
+func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *batch[C, R], drop context.CancelCauseFunc) {
 	var press event.Press
+	var failed error
 	for b := range packed {
-		if b.linked == nil {
+		switch {
+		case failed != nil:
+			b.future = never{failed}
+		case b.linked == nil:
 			b.future = s.cfg.Proposer.Verify()
-		} else {
-			data := b.linked.Data(&press)
+		default:
+			sealed, err := b.linked.Seal(&press)
 			b.linked = nil
-			s.cfg.Metrics.entryBytes.Observe(float64(len(data)))
+			if failed = err; err != nil {
+				s.cfg.Logger.Error("sequencer: sealing an entry failed", keyError, err)
+				drop(err)
+				b.future = never{err}
+				break
+			}
+			s.cfg.Metrics.entryBytes.Observe(float64(len(sealed.Data)))
 			s.cfg.Metrics.entryCommands.Observe(float64(len(b.waiters)))
-			b.future = s.cfg.Proposer.Propose(data)
+			b.future = s.cfg.Proposer.Propose(sealed)
 		}
 		inflight <- b
 	}
 }
+
+// never is the Future of what was not proposed.
+type never struct{ err error }
+
+func (f never) Wait(context.Context) (first, last event.Offset, err error) { return 0, 0, f.err }
 
 // await blocks until a command is queued. It reports false when ctx ended.
 func (s *Sequencer[C, R]) await(ctx context.Context) bool {

@@ -58,7 +58,8 @@ var (
 	errLost = errors.New("leadership lost")
 )
 
-func (p *pool) Propose(data []byte) Future {
+func (p *pool) Propose(s *event.Sealed) Future {
+	data := s.Data
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := &future{data: data, done: make(chan struct{})}

@@ -153,7 +153,7 @@ func (in *instance) stop() error {
 }
 
 // Propose, Verify and Barrier implement sequencer.Proposer. Raft may lead before Open has returned.
-func (in *instance) Propose(data []byte) sequencer.Future { <-in.ready; return in.raft.Propose(data) }
+func (in *instance) Propose(s *event.Sealed) sequencer.Future { <-in.ready; return in.raft.Propose(s) }
 
 // Verify implements sequencer.Proposer.
 func (in *instance) Verify() sequencer.Future { <-in.ready; return in.raft.Verify() }

@@ -50,7 +50,7 @@ func (d done) Wait(context.Context) (event.Offset, event.Offset, error) {
 	return d.first, d.last, d.err
 }
 
-func (p *pool) Propose([]byte) sequencer.Future {
+func (p *pool) Propose(*event.Sealed) sequencer.Future {
 	p.next++
 	return done{p.next, p.next, p.fail}
 }

@@ -79,9 +79,9 @@ func (n *Node) openSequencer() {
 // proposer lets the sequencer be made before the Raft node that it proposes to.
 type proposer struct{ n *Node }
 
-func (p proposer) Propose(data []byte) sequencer.Future { return p.n.raft.Propose(data) }
-func (p proposer) Verify() sequencer.Future             { return p.n.raft.Verify() }
-func (p proposer) Barrier(ctx context.Context) error    { return p.n.raft.Barrier(ctx) }
+func (p proposer) Propose(s *event.Sealed) sequencer.Future { return p.n.raft.Propose(s) }
+func (p proposer) Verify() sequencer.Future                 { return p.n.raft.Verify() }
+func (p proposer) Barrier(ctx context.Context) error        { return p.n.raft.Barrier(ctx) }
 
 // leaderChanged keeps the time since when nobody leads and wakes who waits for a leader.
 func (n *Node) leaderChanged() {
