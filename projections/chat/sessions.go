@@ -127,8 +127,9 @@ func (s *State) Participates(room event.RoomID, user event.Principal) bool {
 	return found
 }
 
+// session is asked with every post. Of a user there are few sessions, in a room there may be thousands to compare with.
 func (s *State) session(room event.RoomID, user event.Principal, endpoint event.Endpoint, node event.NodeID) *Session {
-	return s.sessions.Get(&Session{Room: room, User: user, Endpoint: endpoint, Node: node})
+	return s.sessionsOf.Get(&Session{Room: room, User: user, Endpoint: endpoint, Node: node})
 }
 
 // Joined reports whether exactly this session exists.
