@@ -3,6 +3,7 @@ package sequencer
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"parley/log/event"
 )
@@ -160,6 +161,10 @@ func (q *queue[T]) pop() T {
 }
 
 func (q *queue[T]) unpop(v T) {
+	if q.head == 0 { // a push since the pop has moved the others down
+		q.items = slices.Insert(q.items, 0, v)
+		return
+	}
 	q.head--
 	q.items[q.head] = v
 }
