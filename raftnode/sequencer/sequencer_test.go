@@ -511,6 +511,34 @@ func TestLostEntry(t *testing.T) {
 	}
 }
 
+// What cannot be sealed is not proposed, nor is what was decided on top of it: it would be void.
+func TestNothingAfterWhatCannotBeSealed(t *testing.T) {
+	r := newRig(t, 0)
+	packed, inflight := make(chan *batch[cmd, string], 3), make(chan *batch[cmd, string], 3)
+	for _, linked := range []*event.Linked{{}, nil, linkedPost(t)} { // the first is no batch; the second has no events
+		packed <- &batch[cmd, string]{linked: linked}
+	}
+	close(packed)
+	var dropped error
+	r.propose(packed, inflight, func(err error) { dropped = err })
+	for range 3 {
+		if _, _, err := (<-inflight).future.Wait(t.Context()); err == nil || !errors.Is(err, dropped) {
+			t.Errorf("%v, want %v", err, dropped)
+		}
+	}
+	if len(r.pool.log)+len(r.pool.pending) != 0 {
+		t.Error("something was proposed")
+	}
+}
+
+func linkedPost(t *testing.T) *event.Linked {
+	l, err := (&event.Batch{Base: 1, At: 1, Events: []event.Draft{{Event: &event.Posted{Text: "hello"}}}}).Link()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func TestLeadershipEnds(t *testing.T) {
 	run(t, 0, func(t *testing.T, r *rig) {
 		r.submit(cmd{id: 1, n: 1})
