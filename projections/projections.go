@@ -22,6 +22,7 @@ import (
 
 	"parley/log"
 	"parley/log/event"
+	"parley/log/wire"
 )
 
 // Errors. What a Runner stopped for is in Runner.Err.
@@ -100,10 +101,10 @@ type Checkpoint struct {
 }
 
 // Code visits the fields.
-func (c *Checkpoint) Code(e *event.Coder) {
-	event.Uint(e, 1, &c.Offset)
+func (c *Checkpoint) Code(e *wire.Coder) {
+	wire.Uint(e, 1, &c.Offset)
 	e.Fixed(2, c.Chain[:])
-	event.Int(e, 3, &c.Version)
+	wire.Int(e, 3, &c.Version)
 }
 
 // Sink is where a Runner puts what it reads. The Runner calls it from one goroutine at a time.

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"parley/log/event"
+	"parley/log/wire"
 )
 
 // Rows of the store. Every projection has generations of rows; one of them is live, and that row is the swap.
@@ -143,7 +144,7 @@ func (r *rows) generations() (map[uint32]Checkpoint, error) {
 		var cp Checkpoint
 		if len(k) != len(prefix)+4 {
 			bad = fmt.Errorf("checkpoint key of %s has %d bytes: %w", r.name, len(k), event.ErrCorrupt)
-		} else if err := event.Unmarshal(v, &cp); err != nil {
+		} else if err := wire.Unmarshal(v, &cp); err != nil {
 			bad = fmt.Errorf("checkpoint of %s: %w", r.name, err)
 		} else {
 			out[binary.BigEndian.Uint32(k[len(prefix):])] = cp
@@ -198,7 +199,7 @@ func (r *rows) Apply(run []event.Envelope) error {
 	}
 	last := run[len(run)-1]
 	cp := Checkpoint{Offset: last.Offset, Chain: last.Chain, Version: r.cp.Version}
-	if err := b.Set(genKey(regionCheckpoint, r.name, r.gen), event.Marshal(&cp), nil); err != nil {
+	if err := b.Set(genKey(regionCheckpoint, r.name, r.gen), wire.Marshal(&cp), nil); err != nil {
 		return errors.Join(err, r.load())
 	}
 	if err := r.s.commit(b); err != nil {

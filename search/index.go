@@ -22,6 +22,7 @@ import (
 	bolt "go.etcd.io/bbolt/errors"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections"
 )
 
@@ -170,7 +171,7 @@ func (i *index) open(number int) (err error) {
 	var cp projections.Checkpoint
 	row, err := b.GetInternal(checkpointKey)
 	if err == nil {
-		err = event.Unmarshal(row, &cp)
+		err = wire.Unmarshal(row, &cp)
 	}
 	if n, e := b.DocCount(); err == nil && row == nil && (e != nil || n > 0) {
 		err = errors.Join(errors.New("documents without a checkpoint"), e)
@@ -319,7 +320,7 @@ func (i *index) remove(batch *bleve.Batch, e event.Envelope) (changed bool, err 
 // write writes a batch with the checkpoint in it.
 func (i *index) write(batch *bleve.Batch, cp projections.Checkpoint) (err error) {
 	defer recovered(&err)
-	batch.SetInternal(checkpointKey, event.Marshal(&cp))
+	batch.SetInternal(checkpointKey, wire.Marshal(&cp))
 	if err := i.b.Batch(batch); err != nil {
 		return fmt.Errorf("write search index: %w", err)
 	}

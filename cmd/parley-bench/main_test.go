@@ -38,7 +38,7 @@ func (l testLog) Write(p []byte) (int, error) {
 
 // TestBenches runs every bench for real: servers, processes, clients.
 func TestBenches(t *testing.T) {
-	want := map[string]int{"commit": 6, "fanout": 4, "rejoin": 4, "memory": 1, "stall": 5, "compliance": 14}
+	want := map[string]int{"commit": 7, "fanout": 4, "rejoin": 4, "memory": 1, "stall": 5, "compliance": 14}
 	for _, b := range benches {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // they wait for elections, mostly

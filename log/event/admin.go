@@ -1,5 +1,7 @@
 package event
 
+import "parley/log/wire"
+
 // TokenID is the GUID of a token of an administrator, same form as RoomID. It names the token; it is not the token.
 type TokenID string
 
@@ -43,29 +45,29 @@ func (*TokenIssued) Kind() Kind     { return KindTokenIssued }
 func (*TokenRevoked) Kind() Kind    { return KindTokenRevoked }
 func (*MessageImported) Kind() Kind { return KindMessageImported }
 
-func (e *AdminRead) code(c *Coder)     { Str(c, 1, &e.What) }
-func (e *AdminRead) codeBody(c *Coder) { Str(c, 1, &e.Filter) }
-func (e *TokenIssued) code(c *Coder) {
-	Str(c, 1, &e.Token)
-	Str(c, 2, &e.Admin)
+func (e *AdminRead) code(c *wire.Coder)     { wire.Str(c, 1, &e.What) }
+func (e *AdminRead) codeBody(c *wire.Coder) { wire.Str(c, 1, &e.Filter) }
+func (e *TokenIssued) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Token)
+	wire.Str(c, 2, &e.Admin)
 	c.Bytes(3, &e.SHA256)
-	Int(c, 4, &e.Expires)
-	Str(c, 5, &e.Description)
+	wire.Int(c, 4, &e.Expires)
+	wire.Str(c, 5, &e.Description)
 }
-func (e *TokenRevoked) code(c *Coder) { Str(c, 1, &e.Token) }
-func (e *MessageImported) code(c *Coder) {
-	Uint(c, 1, &e.MessageID)
-	Str(c, 2, &e.Author)
-	Int(c, 3, &e.PostedAt)
+func (e *TokenRevoked) code(c *wire.Coder) { wire.Str(c, 1, &e.Token) }
+func (e *MessageImported) code(c *wire.Coder) {
+	wire.Uint(c, 1, &e.MessageID)
+	wire.Str(c, 2, &e.Author)
+	wire.Int(c, 3, &e.PostedAt)
 	c.Bool(4, &e.Alert)
 	c.Bool(5, &e.Story)
-	Str(c, 6, &e.Source)
+	wire.Str(c, 6, &e.Source)
 }
-func (e *MessageImported) codeBody(c *Coder) {
-	Str(c, 1, &e.Text)
-	Str(c, 2, &e.RTF)
-	Str(c, 3, &e.Title)
-	Subs(c, 4, &e.Links, (*Link).Code)
+func (e *MessageImported) codeBody(c *wire.Coder) {
+	wire.Str(c, 1, &e.Text)
+	wire.Str(c, 2, &e.RTF)
+	wire.Str(c, 3, &e.Title)
+	wire.Subs(c, 4, &e.Links, (*Link).Code)
 }
 
 // ChatMessage is what a message is to whoever reads it, however it came into its room.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"parley/log/wire"
 )
 
 // Auditor verifies one entry after the other in the same memory, for whoever verifies millions. Of an event it reads what the
@@ -13,7 +15,7 @@ import (
 type Auditor struct {
 	parser parser
 	entry  Entry
-	c      Coder
+	c      wire.Coder
 }
 
 // Audited is what Audit found whole.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
+
+	"parley/log/wire"
 )
 
 // Limits of an entry. They bound memory on every node that reads one.
@@ -79,53 +81,53 @@ type header struct {
 }
 
 // Code visits the fields.
-func (h *header) Code(c *Coder) {
-	Uint(c, 1, &h.base)
-	Int(c, 2, &h.at)
+func (h *header) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &h.base)
+	wire.Int(c, 2, &h.at)
 	c.Fixed(3, h.prev[:])
 	c.Fixed(4, h.chain[:])
-	Uint(c, 5, &h.count)
-	Uint(c, 6, &h.eventsLen)
-	Uint(c, 7, &h.bodiesLen)
+	wire.Uint(c, 5, &h.count)
+	wire.Uint(c, 6, &h.eventsLen)
+	wire.Uint(c, 7, &h.bodiesLen)
 }
 
 // encoder encodes one event after the other in the same memory.
-type encoder struct{ event, body Coder }
+type encoder struct{ event, body wire.Coder }
 
 // encode returns the stored bytes of an event and of its body, nil if it has none, until the next call.
 func (e *encoder) encode(d *Draft) (raw, body []byte, err error) {
-	c := &e.event
-	*c = Coder{out: c.out[:0]}
-	c.Sub(1, d.Meta.code)
-	kind := d.Event.Kind()
-	Uint(c, 2, &kind)
-	c.Sub(3, d.Event.code)
+	var sum [sha256.Size]byte
 	if b, ok := d.Event.(Bodied); ok {
-		bc := &e.body
-		*bc = Coder{out: bc.out[:0]}
-		b.codeBody(bc)
-		if bc.err != nil {
-			return nil, nil, bc.err
+		if body, err = e.body.Write(b.codeBody); err != nil {
+			return nil, nil, err
 		}
-		if body = bc.out; body == nil {
+		if body == nil {
 			body = []byte{}
 		}
-		sum := sha256.Sum256(body)
-		c.Fixed(4, sum[:])
+		sum = sha256.Sum256(body)
 	}
-	return c.out, body, c.err
+	kind := d.Event.Kind()
+	raw, err = e.event.Write(func(c *wire.Coder) {
+		c.Sub(1, d.Meta.code)
+		wire.Uint(c, 2, &kind)
+		c.Sub(3, d.Event.code)
+		if body != nil {
+			c.Fixed(4, sum[:])
+		}
+	})
+	return raw, body, err
 }
 
 // Size returns how many bytes the draft takes in an entry, bodies included, before compression and give or take a
 // few: what a packer needs. An error says that the draft can never be sealed.
 func (d *Draft) Size() (int, error) {
-	c := Coder{counting: true}
-	c.Sub(1, d.Meta.code)
-	c.Sub(3, d.Event.code)
-	if b, ok := d.Event.(Bodied); ok {
-		c.Sub(5, b.codeBody)
-	}
-	return c.size, c.err
+	return wire.Size(func(c *wire.Coder) {
+		c.Sub(1, d.Meta.code)
+		c.Sub(3, d.Event.code)
+		if b, ok := d.Event.(Bodied); ok {
+			c.Sub(5, b.codeBody)
+		}
+	})
 }
 
 // Split divides the data of a Raft entry into the part that is chained (head) and the erasable part (bodies).
@@ -184,7 +186,7 @@ func ParseEntry(head, bodies []byte) (*Entry, error) {
 // parser reads the frames of entries. Its memory, and that of the Entry it is given, serve one after the other.
 type parser struct {
 	header
-	c      Coder
+	c      wire.Coder
 	memory [2][]byte // that the blocks are inflated in
 	plain  [2][]byte // the blocks, uncompressed: events, bodies
 }
@@ -215,7 +217,7 @@ func (p *parser) parse(e *Entry, head, bodies []byte) error {
 	block := rest[k:]
 	p.header = header{}
 	h := &p.header
-	if err := unmarshal(&p.c, hb, h.Code); err != nil {
+	if err := p.c.Read(hb, h.Code); err != nil {
 		return fmt.Errorf("entry header: %w", err)
 	}
 	if flags&^(flagEventsS2|flagBodiesS2) != 0 {
@@ -327,7 +329,7 @@ func (e *Entry) Verify() error {
 	if !e.whole {
 		return nil
 	}
-	var c Coder
+	var c wire.Coder
 	for i := range e.raw {
 		if _, err := e.decode(&c, i); err != nil {
 			return err
@@ -341,10 +343,10 @@ func (e *Entry) Envelopes(index Index) ([]Envelope, error) {
 	if !e.whole {
 		return nil, errors.New("entry was read without its bodies")
 	}
-	return e.envelopes(new(Coder), index)
+	return e.envelopes(new(wire.Coder), index)
 }
 
-func (e *Entry) envelopes(c *Coder, index Index) ([]Envelope, error) {
+func (e *Entry) envelopes(c *wire.Coder, index Index) ([]Envelope, error) {
 	out := make([]Envelope, len(e.raw))
 	chain := e.Prev
 	for i, raw := range e.raw {
@@ -372,19 +374,17 @@ type stored struct {
 }
 
 // Code visits the fields for reading; Draft.encode writes them.
-func (s *stored) Code(c *Coder) {
+func (s *stored) Code(c *wire.Coder) {
 	c.Sub(1, s.draft.Meta.code)
-	Uint(c, 2, &s.kind)
-	if f := c.find(3, 2); f != nil {
-		s.payload = f.buf
-	}
-	if f := c.find(4, 2); f != nil && len(f.buf) > 0 {
-		s.bodyHash = f.buf
+	wire.Uint(c, 2, &s.kind)
+	s.payload = c.Raw(3)
+	if sum := c.Raw(4); len(sum) > 0 {
+		s.bodyHash = sum
 	}
 }
 
 // decode reads the event at a position with c, whose memory serves many.
-func (e *Entry) decode(c *Coder, i int) (Draft, error) {
+func (e *Entry) decode(c *wire.Coder, i int) (Draft, error) {
 	s, err := e.decodeHead(c, i)
 	if err != nil {
 		return Draft{}, err
@@ -396,9 +396,9 @@ func (e *Entry) decode(c *Coder, i int) (Draft, error) {
 }
 
 // decodeBody reads the body of the event at a position into the draft, if it has one that is not erased.
-func (e *Entry) decodeBody(c *Coder, i int, d *Draft) error {
+func (e *Entry) decodeBody(c *wire.Coder, i int, d *Draft) error {
 	if b, ok := d.Event.(Bodied); ok && e.bodies[i] != nil && !e.erased[i] {
-		if err := unmarshal(c, e.bodies[i], b.codeBody); err != nil {
+		if err := c.Read(e.bodies[i], b.codeBody); err != nil {
 			return fmt.Errorf("event %d (%s) body: %w", e.Base+Offset(i), d.Event.Kind(), err)
 		}
 	}
@@ -407,9 +407,9 @@ func (e *Entry) decodeBody(c *Coder, i int, d *Draft) error {
 
 // decodeHead reads the event at a position without its body. What it returns is valid until c is used again, but for
 // the draft.
-func (e *Entry) decodeHead(c *Coder, i int) (s stored, err error) {
+func (e *Entry) decodeHead(c *wire.Coder, i int) (s stored, err error) {
 	at := e.Base + Offset(i)
-	if err := unmarshal(c, e.raw[i], s.Code); err != nil {
+	if err := c.Read(e.raw[i], s.Code); err != nil {
 		return stored{}, fmt.Errorf("event %d: %w", at, err)
 	}
 	def, ok := kinds[s.kind]
@@ -418,7 +418,7 @@ func (e *Entry) decodeHead(c *Coder, i int) (s stored, err error) {
 		return s, nil
 	}
 	s.draft.Event = def.make()
-	if err := unmarshal(c, s.payload, s.draft.Event.code); err != nil {
+	if err := c.Read(s.payload, s.draft.Event.code); err != nil {
 		return stored{}, fmt.Errorf("event %d (%s): %w", at, s.kind, err)
 	}
 	return s, nil

@@ -1,6 +1,10 @@
 package event
 
-import "strings"
+import (
+	"strings"
+
+	"parley/log/wire"
+)
 
 // GroupID is the GUID of a group, same form as RoomID. A group imported from another directory keeps its GUID there.
 type GroupID string
@@ -53,11 +57,11 @@ type GroupInfo struct {
 }
 
 // Code visits the fields.
-func (i *GroupInfo) Code(c *Coder) {
-	Str(c, 1, &i.Name)
-	Str(c, 2, &i.Description)
-	Str(c, 3, &i.Email)
-	Str(c, 4, &i.Unit)
+func (i *GroupInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Name)
+	wire.Str(c, 2, &i.Description)
+	wire.Str(c, 3, &i.Email)
+	wire.Str(c, 4, &i.Unit)
 }
 
 // GroupCreated makes a group. Members are users and groups.
@@ -89,10 +93,10 @@ type UnitInfo struct {
 }
 
 // Code visits the fields.
-func (i *UnitInfo) Code(c *Coder) {
-	Str(c, 1, &i.Name)
-	Str(c, 2, &i.Description)
-	Str(c, 3, &i.Parent)
+func (i *UnitInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Name)
+	wire.Str(c, 2, &i.Description)
+	wire.Str(c, 3, &i.Parent)
 }
 
 // UnitCreated makes an organisational unit.
@@ -120,18 +124,18 @@ func (*UnitCreated) Kind() Kind  { return KindUnitCreated }
 func (*UnitChanged) Kind() Kind  { return KindUnitChanged }
 func (*UnitRemoved) Kind() Kind  { return KindUnitRemoved }
 
-func (e *GroupCreated) code(c *Coder) {
-	Str(c, 1, &e.Group)
+func (e *GroupCreated) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Group)
 	c.Sub(2, e.Info.Code)
-	Strs(c, 3, &e.Members)
+	wire.Strs(c, 3, &e.Members)
 }
-func (e *GroupChanged) code(c *Coder) {
-	Str(c, 1, &e.Group)
+func (e *GroupChanged) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Group)
 	c.Sub(2, e.Info.Code)
-	Strs(c, 3, &e.Added)
-	Strs(c, 4, &e.Removed)
+	wire.Strs(c, 3, &e.Added)
+	wire.Strs(c, 4, &e.Removed)
 }
-func (e *GroupRemoved) code(c *Coder) { Str(c, 1, &e.Group); Str(c, 2, &e.Name) }
-func (e *UnitCreated) code(c *Coder)  { Str(c, 1, &e.Unit); c.Sub(2, e.Info.Code) }
-func (e *UnitChanged) code(c *Coder)  { Str(c, 1, &e.Unit); c.Sub(2, e.Info.Code) }
-func (e *UnitRemoved) code(c *Coder)  { Str(c, 1, &e.Unit); Str(c, 2, &e.Name) }
+func (e *GroupRemoved) code(c *wire.Coder) { wire.Str(c, 1, &e.Group); wire.Str(c, 2, &e.Name) }
+func (e *UnitCreated) code(c *wire.Coder)  { wire.Str(c, 1, &e.Unit); c.Sub(2, e.Info.Code) }
+func (e *UnitChanged) code(c *wire.Coder)  { wire.Str(c, 1, &e.Unit); c.Sub(2, e.Info.Code) }
+func (e *UnitRemoved) code(c *wire.Coder)  { wire.Str(c, 1, &e.Unit); wire.Str(c, 2, &e.Name) }

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"parley/log/wire"
 )
 
 // Offset is a position in the event log. Offsets are dense: the first event is 1, zero means "nothing yet".
@@ -93,24 +95,24 @@ type Meta struct {
 	Command CommandID // the command that caused it
 }
 
-func (m *Meta) code(c *Coder) {
-	Str(c, 1, &m.By)
-	Str(c, 2, &m.Room)
-	Str(c, 3, &m.Node)
+func (m *Meta) code(c *wire.Coder) {
+	wire.Str(c, 1, &m.By)
+	wire.Str(c, 2, &m.Room)
+	wire.Str(c, 3, &m.Node)
 	c.Fixed(4, m.Command[:])
 }
 
 // Event is a fact of some kind. The kinds are the types in kinds.go.
 type Event interface {
 	Kind() Kind
-	code(*Coder)
+	code(*wire.Coder)
 }
 
 // Bodied is an Event with a part that the law may require to erase: message text, account secrets. The body is
 // stored in a row of its own and the event carries only its hash, so erasing it leaves the chain intact.
 type Bodied interface {
 	Event
-	codeBody(*Coder)
+	codeBody(*wire.Coder)
 }
 
 // Draft is an event that was decided and waits for its offset.
@@ -146,11 +148,11 @@ func (u *Unknown) Kind() Kind { return u.Type }
 
 // code refuses to write: an event that was read as Unknown has lost the fields around its payload, so it is only ever
 // copied as stored bytes.
-func (u *Unknown) code(c *Coder) {
-	if !c.reading {
+func (u *Unknown) code(c *wire.Coder) {
+	if !c.Reading() {
 		c.Fail(fmt.Errorf("event of unknown kind %d cannot be written", u.Type))
 	}
 }
 
 // ErrCorrupt is the class of every error that says stored bytes are not what was written.
-var ErrCorrupt = fmt.Errorf("corrupt")
+var ErrCorrupt = wire.ErrCorrupt

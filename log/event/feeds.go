@@ -1,12 +1,14 @@
 package event
 
+import "parley/log/wire"
+
 // FeedOption is one setting of a feed's adapter. What names there are, and what they mean, is the adapter's business.
 type FeedOption struct{ Name, Value string }
 
 // Code visits the fields.
-func (o *FeedOption) Code(c *Coder) {
-	Str(c, 1, &o.Name)
-	Str(c, 2, &o.Value)
+func (o *FeedOption) Code(c *wire.Coder) {
+	wire.Str(c, 1, &o.Name)
+	wire.Str(c, 2, &o.Value)
 }
 
 // FeedInfo is the configuration of a compliance feed. What a feed writes depends on it and on the log alone. Empty
@@ -23,15 +25,15 @@ type FeedInfo struct {
 }
 
 // Code visits the fields.
-func (i *FeedInfo) Code(c *Coder) {
-	Str(c, 1, &i.Adapter)
-	Subs(c, 2, &i.Options, (*FeedOption).Code)
-	Strs(c, 3, &i.Rooms)
-	Strs(c, 4, &i.Categories)
-	Strs(c, 5, &i.Kinds)
-	Int(c, 6, &i.Every)
-	Uint(c, 7, &i.MaxEvents)
-	Str(c, 8, &i.Template)
+func (i *FeedInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Adapter)
+	wire.Subs(c, 2, &i.Options, (*FeedOption).Code)
+	wire.Strs(c, 3, &i.Rooms)
+	wire.Strs(c, 4, &i.Categories)
+	wire.Strs(c, 5, &i.Kinds)
+	wire.Int(c, 6, &i.Every)
+	wire.Uint(c, 7, &i.MaxEvents)
+	wire.Str(c, 8, &i.Template)
 }
 
 // FeedSet makes a feed, or replaces its configuration. An open cut keeps what it was cut under; its target is the new one.
@@ -58,11 +60,11 @@ func (*FeedRemoved) Kind() Kind { return KindFeedRemoved }
 func (*FeedPaused) Kind() Kind  { return KindFeedPaused }
 func (*FeedResumed) Kind() Kind { return KindFeedResumed }
 
-func (e *FeedSet) code(c *Coder) {
-	Str(c, 1, &e.Feed)
+func (e *FeedSet) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Feed)
 	c.Sub(2, e.Info.Code)
-	Uint(c, 3, &e.From)
+	wire.Uint(c, 3, &e.From)
 }
-func (e *FeedRemoved) code(c *Coder) { Str(c, 1, &e.Feed) }
-func (e *FeedPaused) code(c *Coder)  { Str(c, 1, &e.Feed); Str(c, 2, &e.Reason) }
-func (e *FeedResumed) code(c *Coder) { Str(c, 1, &e.Feed) }
+func (e *FeedRemoved) code(c *wire.Coder) { wire.Str(c, 1, &e.Feed) }
+func (e *FeedPaused) code(c *wire.Coder)  { wire.Str(c, 1, &e.Feed); wire.Str(c, 2, &e.Reason) }
+func (e *FeedResumed) code(c *wire.Coder) { wire.Str(c, 1, &e.Feed) }

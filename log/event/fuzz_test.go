@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+
+	"parley/log/wire"
 )
 
 // FuzzParseEntry feeds anything to the reader of entries. What it accepts must be sound: dense offsets, a chain that
@@ -45,45 +47,33 @@ func FuzzParseEntry(f *testing.F) {
 // FuzzUnmarshal feeds anything to the reader of each kind. What it accepts can be written, and then reads the same.
 func FuzzUnmarshal(f *testing.F) {
 	for k := range kinds {
-		var c Coder
-		full(k).code(&c)
-		f.Add(uint16(k), c.out)
+		f.Add(uint16(k), written(f, full(k).code))
 		if b, ok := full(k).(Bodied); ok {
-			var c Coder
-			b.codeBody(&c)
-			f.Add(uint16(k)|bodyBit, c.out)
+			f.Add(uint16(k)|bodyBit, written(f, b.codeBody))
 		}
 	}
 	f.Fuzz(func(t *testing.T, k uint16, b []byte) {
-		visit := func(ev Event, c *Coder) {
+		visit := func(ev Event) func(*wire.Coder) {
 			if bodied, ok := ev.(Bodied); ok && k&bodyBit != 0 {
-				bodied.codeBody(c)
-				return
+				return bodied.codeBody
 			}
-			ev.code(c)
+			return ev.code
 		}
 		def, ok := kinds[Kind(k&^bodyBit)]
 		if !ok {
 			return
 		}
-		in, err := newReader(b)
-		if err != nil {
-			return
-		}
 		ev := def.make()
-		if visit(ev, in); in.err != nil {
+		if new(wire.Coder).Read(b, visit(ev)) != nil {
 			return
 		}
-		var out Coder
-		if visit(ev, &out); out.err != nil {
-			t.Fatalf("%+v was read, but cannot be written: %v", ev, out.err)
+		out, err := new(wire.Coder).Write(visit(ev))
+		if err != nil {
+			t.Fatalf("%+v was read, but cannot be written: %v", ev, err)
 		}
 		again := def.make()
-		if in, err = newReader(out.out); err != nil {
-			t.Fatal(err)
-		}
-		if visit(again, in); in.err != nil || !reflect.DeepEqual(again, ev) {
-			t.Fatalf("%+v was written and reads as %+v, %v", ev, again, in.err)
+		if err := new(wire.Coder).Read(out, visit(again)); err != nil || !reflect.DeepEqual(again, ev) {
+			t.Fatalf("%+v was written and reads as %+v, %v", ev, again, err)
 		}
 	})
 }

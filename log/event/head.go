@@ -3,6 +3,8 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/binary"
+
+	"parley/log/wire"
 )
 
 // Head is a recorded event as its stored bytes have it: with everything but its body, and with the hash that vouches for
@@ -16,7 +18,7 @@ type Head struct {
 // hash, who must not see what was said. Of an event of unknown kind the bytes are kept as they are.
 func ParseHead(o Offset, at Time, stored []byte) (Head, error) {
 	e := Entry{Base: o, At: at, raw: [][]byte{stored}}
-	var c Coder
+	var c wire.Coder
 	s, err := e.decodeHead(&c, 0)
 	if err != nil {
 		return Head{}, err

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/s2"
+
+	"parley/log/wire"
 )
 
 // compressLike compresses a block of bodies if the head says that it is.
@@ -80,3 +82,12 @@ func full(k Kind) Event {
 
 var fullMeta = Meta{By: "sip:alice@contoso.test", Room: "0f8fad5b-d9cb-469f-a165-70867728950e", Node: "n1",
 	Command: CommandID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}
+
+func written(t testing.TB, visit func(*wire.Coder)) []byte {
+	t.Helper()
+	b, err := new(wire.Coder).Write(visit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

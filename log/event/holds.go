@@ -3,6 +3,8 @@ package event
 import (
 	"fmt"
 	"slices"
+
+	"parley/log/wire"
 )
 
 // HoldInfo says which messages a legal hold keeps from being removed. What is empty or zero does not narrow it.
@@ -17,14 +19,14 @@ type HoldInfo struct {
 }
 
 // Code visits the fields.
-func (i *HoldInfo) Code(c *Coder) {
-	Str(c, 1, &i.Reason)
-	Strs(c, 2, &i.Rooms)
-	Strs(c, 3, &i.Categories)
-	Strs(c, 4, &i.Authors)
-	Int(c, 5, &i.From)
-	Int(c, 6, &i.To)
-	Uint(c, 7, &i.FromOffset)
+func (i *HoldInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Reason)
+	wire.Strs(c, 2, &i.Rooms)
+	wire.Strs(c, 3, &i.Categories)
+	wire.Strs(c, 4, &i.Authors)
+	wire.Int(c, 5, &i.From)
+	wire.Int(c, 6, &i.To)
+	wire.Uint(c, 7, &i.FromOffset)
 }
 
 // HoldSet sets a legal hold, or replaces what it says. It keeps what is there when it is set and what comes later; what was
@@ -51,13 +53,13 @@ type Keep struct {
 }
 
 // Code visits the fields.
-func (k *Keep) Code(c *Coder) {
-	Str(c, 1, &k.Hold)
-	Strs(c, 2, &k.Authors)
-	Int(c, 3, &k.From)
-	Int(c, 4, &k.To)
-	Uint(c, 5, &k.First)
-	Uint(c, 6, &k.Last)
+func (k *Keep) Code(c *wire.Coder) {
+	wire.Str(c, 1, &k.Hold)
+	wire.Strs(c, 2, &k.Authors)
+	wire.Int(c, 3, &k.From)
+	wire.Int(c, 4, &k.To)
+	wire.Uint(c, 5, &k.First)
+	wire.Uint(c, 6, &k.Last)
 }
 
 // Covers reports whether the message of an event at o, by an author and of a time, is kept.
@@ -107,12 +109,12 @@ func (*HoldSet) Kind() Kind        { return KindHoldSet }
 func (*HoldReleased) Kind() Kind   { return KindHoldReleased }
 func (*MessagesPurged) Kind() Kind { return KindMessagesPurged }
 
-func (e *HoldSet) code(c *Coder)      { Str(c, 1, &e.Hold); c.Sub(2, e.Info.Code) }
-func (e *HoldReleased) code(c *Coder) { Str(c, 1, &e.Hold); Str(c, 2, &e.Reason) }
-func (e *MessagesPurged) code(c *Coder) {
+func (e *HoldSet) code(c *wire.Coder)      { wire.Str(c, 1, &e.Hold); c.Sub(2, e.Info.Code) }
+func (e *HoldReleased) code(c *wire.Coder) { wire.Str(c, 1, &e.Hold); wire.Str(c, 2, &e.Reason) }
+func (e *MessagesPurged) code(c *wire.Coder) {
 	c.Sub(1, e.First.Code)
 	c.Sub(2, e.Last.Code)
-	Int(c, 3, &e.Until)
-	Subs(c, 4, &e.Keeps, (*Keep).Code)
-	Uint(c, 5, &e.Days)
+	wire.Int(c, 3, &e.Until)
+	wire.Subs(c, 4, &e.Keeps, (*Keep).Code)
+	wire.Uint(c, 5, &e.Days)
 }

@@ -1,6 +1,10 @@
 package event
 
-import "strconv"
+import (
+	"strconv"
+
+	"parley/log/wire"
+)
 
 // SigningKeyRotated puts another key in the place of the one that signs checkpoints of the log. From this event on the old
 // one signs nothing more. Both have signed the statement, so whoever trusts the old one can go on with the new one, and
@@ -15,12 +19,12 @@ type SigningKeyRotated struct {
 // Kind implements Event.
 func (*SigningKeyRotated) Kind() Kind { return KindSigningKeyRotated }
 
-func (e *SigningKeyRotated) code(c *Coder) {
-	Str(c, 1, &e.Old)
-	Str(c, 2, &e.New)
-	Uint(c, 3, &e.RevokedFrom)
-	Str(c, 4, &e.Reason)
-	Str(c, 5, &e.Signatures)
+func (e *SigningKeyRotated) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Old)
+	wire.Str(c, 2, &e.New)
+	wire.Uint(c, 3, &e.RevokedFrom)
+	wire.Str(c, 4, &e.Reason)
+	wire.Str(c, 5, &e.Signatures)
 }
 
 // Statement returns the text that the two keys sign, line ends included. It says nothing of Reason.

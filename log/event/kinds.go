@@ -1,6 +1,10 @@
 package event
 
-import "fmt"
+import (
+	"fmt"
+
+	"parley/log/wire"
+)
 
 // Kind is the number of a kind of event. Numbers are written to disk: they are never reused and never change.
 type Kind uint16
@@ -253,18 +257,18 @@ type CategoryInfo struct {
 }
 
 // Code visits the fields.
-func (i *CategoryInfo) Code(c *Coder) {
-	Str(c, 1, &i.Name)
-	Str(c, 2, &i.Description)
-	Strs(c, 3, &i.Allowed)
-	Strs(c, 4, &i.Denied)
-	Strs(c, 5, &i.Creators)
+func (i *CategoryInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Name)
+	wire.Str(c, 2, &i.Description)
+	wire.Strs(c, 3, &i.Allowed)
+	wire.Strs(c, 4, &i.Denied)
+	wire.Strs(c, 5, &i.Creators)
 	c.Bool(6, &i.Invitations)
 	c.Bool(7, &i.FileUpload)
 	c.Bool(8, &i.ChatHistory)
-	Uint(c, 9, &i.RetentionDays)
-	Int(c, 12, &i.ArchiveLag)
-	Strs(c, 13, &i.ArchiveFeeds)
+	wire.Uint(c, 9, &i.RetentionDays)
+	wire.Int(c, 12, &i.ArchiveLag)
+	wire.Strs(c, 13, &i.ArchiveFeeds)
 }
 
 // CategoryCreated makes a category.
@@ -323,14 +327,14 @@ type RoomInfo struct {
 }
 
 // Code visits the fields.
-func (i *RoomInfo) Code(c *Coder) {
-	Str(c, 1, &i.Name)
-	Str(c, 2, &i.Description)
-	Str(c, 3, &i.Category)
-	Str(c, 4, &i.Type)
-	Str(c, 5, &i.Privacy)
-	Str(c, 6, &i.Invitations)
-	Str(c, 7, &i.AddIn)
+func (i *RoomInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Name)
+	wire.Str(c, 2, &i.Description)
+	wire.Str(c, 3, &i.Category)
+	wire.Str(c, 4, &i.Type)
+	wire.Str(c, 5, &i.Privacy)
+	wire.Str(c, 6, &i.Invitations)
+	wire.Str(c, 7, &i.AddIn)
 	c.Bool(8, &i.Disabled)
 }
 
@@ -351,9 +355,9 @@ type Access struct {
 }
 
 // Code visits the fields.
-func (a *Access) Code(c *Coder) {
-	Str(c, 1, &a.Principal)
-	Uint(c, 2, &a.Role)
+func (a *Access) Code(c *wire.Coder) {
+	wire.Str(c, 1, &a.Principal)
+	wire.Uint(c, 2, &a.Role)
 }
 
 // RoomCreated makes the room Meta.Room.
@@ -386,15 +390,15 @@ type UserInfo struct {
 }
 
 // Code visits the fields.
-func (i *UserInfo) Code(c *Coder) {
-	Str(c, 1, &i.DisplayName)
-	Str(c, 2, &i.Email)
+func (i *UserInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.DisplayName)
+	wire.Str(c, 2, &i.Email)
 	c.Bool(3, &i.Enabled)
-	Str(c, 4, &i.Unit)
-	Str(c, 5, &i.Name)
-	Str(c, 6, &i.GivenName)
-	Str(c, 7, &i.Surname)
-	Str(c, 8, &i.Company)
+	wire.Str(c, 4, &i.Unit)
+	wire.Str(c, 5, &i.Name)
+	wire.Str(c, 6, &i.GivenName)
+	wire.Str(c, 7, &i.Surname)
+	wire.Str(c, 8, &i.Company)
 }
 
 // Secret is what the server keeps to check SIP Digest (RFC 8760 section 2.2): H(address:realm:password) for each
@@ -406,8 +410,8 @@ type Secret struct {
 }
 
 // Code visits the fields.
-func (s *Secret) Code(c *Coder) {
-	Str(c, 1, &s.Realm)
+func (s *Secret) Code(c *wire.Coder) {
+	wire.Str(c, 1, &s.Realm)
 	c.Bytes(2, &s.HA1SHA256)
 	c.Bytes(3, &s.HA1MD5)
 }
@@ -441,13 +445,13 @@ type Setting struct {
 }
 
 // Code visits the fields.
-func (s *Setting) Code(c *Coder) {
-	Str(c, 1, &s.Category)
-	Uint(c, 2, &s.Instance)
-	Uint(c, 3, &s.Container)
-	Uint(c, 4, &s.Version)
-	Str(c, 5, &s.ExpireType)
-	Str(c, 6, &s.Content)
+func (s *Setting) Code(c *wire.Coder) {
+	wire.Str(c, 1, &s.Category)
+	wire.Uint(c, 2, &s.Instance)
+	wire.Uint(c, 3, &s.Container)
+	wire.Uint(c, 4, &s.Version)
+	wire.Str(c, 5, &s.ExpireType)
+	wire.Str(c, 6, &s.Content)
 }
 
 // SettingPublished stores or replaces a setting of Meta.By.
@@ -506,77 +510,83 @@ func (*FeedClaimed) Kind() Kind      { return KindFeedClaimed }
 func (*FeedCut) Kind() Kind          { return KindFeedCut }
 func (*FeedReceipt) Kind() Kind      { return KindFeedReceipt }
 
-func (e *PoolFormed) code(c *Coder) { Str(c, 1, &e.Domain); Str(c, 2, &e.PoolURI) }
-func (e *NodeStarted) code(c *Coder) {
-	Uint(c, 1, &e.Incarnation)
-	Str(c, 2, &e.Version)
+func (e *PoolFormed) code(c *wire.Coder) { wire.Str(c, 1, &e.Domain); wire.Str(c, 2, &e.PoolURI) }
+func (e *NodeStarted) code(c *wire.Coder) {
+	wire.Uint(c, 1, &e.Incarnation)
+	wire.Str(c, 2, &e.Version)
 }
-func (e *NodeLost) code(c *Coder) {
-	Uint(c, 1, &e.Incarnation)
-	Str(c, 2, &e.Reason)
+func (e *NodeLost) code(c *wire.Coder) {
+	wire.Uint(c, 1, &e.Incarnation)
+	wire.Str(c, 2, &e.Reason)
 }
-func (e *Joined) code(c *Coder) {
-	Str(c, 1, &e.Endpoint)
-	Uint(c, 2, &e.Incarnation)
+func (e *Joined) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Endpoint)
+	wire.Uint(c, 2, &e.Incarnation)
 }
-func (e *Parted) code(c *Coder) {
-	Str(c, 1, &e.Endpoint)
-	Uint(c, 2, &e.Incarnation)
-	Str(c, 3, &e.Reason)
+func (e *Parted) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Endpoint)
+	wire.Uint(c, 2, &e.Incarnation)
+	wire.Str(c, 3, &e.Reason)
 }
-func (e *Posted) code(c *Coder) {
-	Str(c, 1, &e.Endpoint)
-	Uint(c, 2, &e.MessageID)
+func (e *Posted) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Endpoint)
+	wire.Uint(c, 2, &e.MessageID)
 	c.Bool(3, &e.Alert)
 	c.Bool(4, &e.Unlogged)
 	c.Bool(5, &e.Story)
 }
-func (e *Posted) codeBody(c *Coder) {
-	Str(c, 1, &e.Text)
-	Str(c, 2, &e.RTF)
-	Str(c, 3, &e.Title)
-	Subs(c, 4, &e.Links, (*Link).Code)
+func (e *Posted) codeBody(c *wire.Coder) {
+	wire.Str(c, 1, &e.Text)
+	wire.Str(c, 2, &e.RTF)
+	wire.Str(c, 3, &e.Title)
+	wire.Subs(c, 4, &e.Links, (*Link).Code)
 }
-func (e *HistoryRead) code(c *Coder) {
-	Str(c, 1, &e.Endpoint)
-	Uint(c, 2, &e.Asked)
-	Uint(c, 3, &e.First)
-	Uint(c, 4, &e.Last)
+func (e *HistoryRead) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Endpoint)
+	wire.Uint(c, 2, &e.Asked)
+	wire.Uint(c, 3, &e.First)
+	wire.Uint(c, 4, &e.Last)
 }
-func (e *CategoryCreated) code(c *Coder) { Str(c, 1, &e.Category); c.Sub(2, e.Info.Code) }
-func (e *CategoryChanged) code(c *Coder) { Str(c, 1, &e.Category); c.Sub(2, e.Info.Code) }
-func (e *CategoryRemoved) code(c *Coder) { Str(c, 1, &e.Category) }
-func (e *RoomCreated) code(c *Coder)     { c.Sub(1, e.Info.Code); Subs(c, 2, &e.Access, (*Access).Code) }
-func (e *RoomChanged) code(c *Coder)     { c.Sub(1, e.Info.Code); Subs(c, 2, &e.Access, (*Access).Code) }
-func (e *RoomRemoved) code(c *Coder)     { Str(c, 1, &e.Name) }
-func (e *UserCreated) code(c *Coder)     { Str(c, 1, &e.User); c.Sub(2, e.Info.Code) }
-func (e *UserCreated) codeBody(c *Coder) { e.Secret.Code(c) }
-func (e *UserChanged) code(c *Coder)     { Str(c, 1, &e.User); c.Sub(2, e.Info.Code) }
-func (e *UserChanged) codeBody(c *Coder) { e.Secret.Code(c) }
-func (e *UserRemoved) code(c *Coder)     { Str(c, 1, &e.User) }
-func (e *SettingPublished) code(c *Coder) {
+func (e *CategoryCreated) code(c *wire.Coder) { wire.Str(c, 1, &e.Category); c.Sub(2, e.Info.Code) }
+func (e *CategoryChanged) code(c *wire.Coder) { wire.Str(c, 1, &e.Category); c.Sub(2, e.Info.Code) }
+func (e *CategoryRemoved) code(c *wire.Coder) { wire.Str(c, 1, &e.Category) }
+func (e *RoomCreated) code(c *wire.Coder) {
+	c.Sub(1, e.Info.Code)
+	wire.Subs(c, 2, &e.Access, (*Access).Code)
+}
+func (e *RoomChanged) code(c *wire.Coder) {
+	c.Sub(1, e.Info.Code)
+	wire.Subs(c, 2, &e.Access, (*Access).Code)
+}
+func (e *RoomRemoved) code(c *wire.Coder)     { wire.Str(c, 1, &e.Name) }
+func (e *UserCreated) code(c *wire.Coder)     { wire.Str(c, 1, &e.User); c.Sub(2, e.Info.Code) }
+func (e *UserCreated) codeBody(c *wire.Coder) { e.Secret.Code(c) }
+func (e *UserChanged) code(c *wire.Coder)     { wire.Str(c, 1, &e.User); c.Sub(2, e.Info.Code) }
+func (e *UserChanged) codeBody(c *wire.Coder) { e.Secret.Code(c) }
+func (e *UserRemoved) code(c *wire.Coder)     { wire.Str(c, 1, &e.User) }
+func (e *SettingPublished) code(c *wire.Coder) {
 	c.Sub(1, e.Setting.Code)
 }
-func (e *SettingRemoved) code(c *Coder) {
-	Str(c, 1, &e.Category)
-	Uint(c, 2, &e.Instance)
+func (e *SettingRemoved) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Category)
+	wire.Uint(c, 2, &e.Instance)
 }
-func (e *FeedClaimed) code(c *Coder) { Str(c, 1, &e.Feed); Uint(c, 2, &e.Epoch) }
-func (e *FeedCut) code(c *Coder) {
-	Str(c, 1, &e.Feed)
-	Uint(c, 2, &e.Epoch)
-	Uint(c, 3, &e.First)
-	Uint(c, 4, &e.Last)
+func (e *FeedClaimed) code(c *wire.Coder) { wire.Str(c, 1, &e.Feed); wire.Uint(c, 2, &e.Epoch) }
+func (e *FeedCut) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Feed)
+	wire.Uint(c, 2, &e.Epoch)
+	wire.Uint(c, 3, &e.First)
+	wire.Uint(c, 4, &e.Last)
 }
-func (e *FeedReceipt) code(c *Coder) { e.Code(c) }
+func (e *FeedReceipt) code(c *wire.Coder) { e.Code(c) }
 
 // Code visits the fields; a receipt also travels inside a command.
-func (e *FeedReceipt) Code(c *Coder) {
-	Str(c, 1, &e.Feed)
-	Uint(c, 2, &e.Epoch)
-	Uint(c, 3, &e.First)
-	Uint(c, 4, &e.Last)
-	Str(c, 5, &e.Name)
-	Uint(c, 6, &e.Bytes)
+func (e *FeedReceipt) Code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Feed)
+	wire.Uint(c, 2, &e.Epoch)
+	wire.Uint(c, 3, &e.First)
+	wire.Uint(c, 4, &e.Last)
+	wire.Str(c, 5, &e.Name)
+	wire.Uint(c, 6, &e.Bytes)
 	c.Bytes(7, &e.SHA256)
 }

@@ -1,5 +1,7 @@
 package event
 
+import "parley/log/wire"
+
 // LinkKind says what a link in a message leads to.
 type LinkKind string
 
@@ -19,11 +21,11 @@ type Link struct {
 }
 
 // Code visits the fields.
-func (l *Link) Code(c *Coder) {
-	Str(c, 1, &l.Kind)
-	Str(c, 2, &l.URI)
-	Str(c, 3, &l.Name)
-	Uint(c, 4, &l.Size)
+func (l *Link) Code(c *wire.Coder) {
+	wire.Str(c, 1, &l.Kind)
+	wire.Str(c, 2, &l.URI)
+	wire.Str(c, 3, &l.Name)
+	wire.Uint(c, 4, &l.Size)
 }
 
 // Match says how the words of a query are looked for.
@@ -47,18 +49,18 @@ type Query struct {
 }
 
 // Code visits the fields, the text as well: a query also travels inside commands.
-func (q *Query) Code(c *Coder) {
+func (q *Query) Code(c *wire.Coder) {
 	q.code(c)
-	Str(c, 6, &q.Text)
+	wire.Str(c, 6, &q.Text)
 }
 
 // code visits what is no text of people: an event keeps the text in its body.
-func (q *Query) code(c *Coder) {
-	Str(c, 1, &q.Match)
+func (q *Query) code(c *wire.Coder) {
+	wire.Str(c, 1, &q.Match)
 	c.Bool(2, &q.CaseSensitive)
-	Int(c, 3, &q.From)
-	Int(c, 4, &q.To)
-	Strs(c, 5, &q.Authors)
+	wire.Int(c, 3, &q.From)
+	wire.Int(c, 4, &q.To)
+	wire.Strs(c, 5, &q.Authors)
 }
 
 // MessageSearched says that Meta.By looked for messages and was shown some.
@@ -77,9 +79,9 @@ type MessageRef struct {
 }
 
 // Code visits the fields.
-func (r *MessageRef) Code(c *Coder) {
-	Uint(c, 1, &r.MessageID)
-	Uint(c, 2, &r.Offset)
+func (r *MessageRef) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &r.MessageID)
+	wire.Uint(c, 2, &r.Offset)
 }
 
 // MessagesRemoved says that Meta.By, an administrator, had messages of the room Meta.Room removed: either those listed,
@@ -104,9 +106,9 @@ type Invitation struct {
 }
 
 // Code visits the fields.
-func (i *Invitation) Code(c *Coder) {
-	Str(c, 1, &i.User)
-	Uint(c, 2, &i.ID)
+func (i *Invitation) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.User)
+	wire.Uint(c, 2, &i.ID)
 }
 
 // Invited gives users an invitation to the room Meta.Room. An earlier one of theirs to this room is replaced.
@@ -120,21 +122,21 @@ func (*MessagesRemoved) Kind() Kind { return KindMessagesRemoved }
 func (*Invited) Kind() Kind         { return KindInvited }
 func (*InvitationsRead) Kind() Kind { return KindInvitationsRead }
 
-func (e *MessageSearched) code(c *Coder) {
-	Str(c, 1, &e.Endpoint)
-	Strs(c, 2, &e.Rooms)
+func (e *MessageSearched) code(c *wire.Coder) {
+	wire.Str(c, 1, &e.Endpoint)
+	wire.Strs(c, 2, &e.Rooms)
 	c.Sub(3, e.Query.code)
-	Uint(c, 4, &e.Limit)
-	Uint(c, 5, &e.Found)
+	wire.Uint(c, 4, &e.Limit)
+	wire.Uint(c, 5, &e.Found)
 }
-func (e *MessageSearched) codeBody(c *Coder) { Str(c, 1, &e.Query.Text) }
-func (e *MessagesRemoved) code(c *Coder) {
-	Subs(c, 1, &e.Messages, (*MessageRef).Code)
-	Int(c, 2, &e.Until)
+func (e *MessageSearched) codeBody(c *wire.Coder) { wire.Str(c, 1, &e.Query.Text) }
+func (e *MessagesRemoved) code(c *wire.Coder) {
+	wire.Subs(c, 1, &e.Messages, (*MessageRef).Code)
+	wire.Int(c, 2, &e.Until)
 	c.Bool(3, &e.Replaced)
-	Str(c, 4, &e.Text)
+	wire.Str(c, 4, &e.Text)
 	c.Sub(5, e.Query.code)
 }
-func (e *MessagesRemoved) codeBody(c *Coder) { Str(c, 1, &e.Query.Text) }
-func (e *Invited) code(c *Coder)             { Subs(c, 1, &e.Invitations, (*Invitation).Code) }
-func (e *InvitationsRead) code(c *Coder)     { Uint(c, 1, &e.UpTo) }
+func (e *MessagesRemoved) codeBody(c *wire.Coder) { wire.Str(c, 1, &e.Query.Text) }
+func (e *Invited) code(c *wire.Coder)             { wire.Subs(c, 1, &e.Invitations, (*Invitation).Code) }
+func (e *InvitationsRead) code(c *wire.Coder)     { wire.Uint(c, 1, &e.UpTo) }

@@ -1,5 +1,7 @@
 package event
 
+import "parley/log/wire"
+
 // AddInID is the GUID of an add-in, same form as RoomID.
 type AddInID string
 
@@ -10,9 +12,9 @@ type AddInInfo struct {
 }
 
 // Code visits the fields.
-func (i *AddInInfo) Code(c *Coder) {
-	Str(c, 1, &i.Name)
-	Str(c, 2, &i.URL)
+func (i *AddInInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.Name)
+	wire.Str(c, 2, &i.URL)
 }
 
 // AddInCreated registers an add-in.
@@ -44,9 +46,9 @@ type PolicyInfo struct {
 }
 
 // Code visits the fields.
-func (i *PolicyInfo) Code(c *Coder) {
+func (i *PolicyInfo) Code(c *wire.Coder) {
 	c.Bool(1, &i.Enabled)
-	Str(c, 2, &i.Description)
+	wire.Str(c, 2, &i.Description)
 }
 
 // PolicySet makes or replaces the policy of a scope.
@@ -76,14 +78,14 @@ type ConfigurationInfo struct {
 }
 
 // Code visits the fields.
-func (i *ConfigurationInfo) Code(c *Coder) {
-	Uint(c, 1, &i.DefaultChatHistory)
-	Uint(c, 2, &i.MaxFileSizeKB)
-	Uint(c, 3, &i.ParticipantUpdateLimit)
-	Str(c, 4, &i.RoomManagementURL)
-	Uint(c, 5, &i.MessageSizeLimit)
-	Uint(c, 6, &i.StorySizeLimit)
-	Uint(c, 7, &i.SearchLimit)
+func (i *ConfigurationInfo) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &i.DefaultChatHistory)
+	wire.Uint(c, 2, &i.MaxFileSizeKB)
+	wire.Uint(c, 3, &i.ParticipantUpdateLimit)
+	wire.Str(c, 4, &i.RoomManagementURL)
+	wire.Uint(c, 5, &i.MessageSizeLimit)
+	wire.Uint(c, 6, &i.StorySizeLimit)
+	wire.Uint(c, 7, &i.SearchLimit)
 }
 
 // ConfigurationSet makes or replaces the configuration of a scope.
@@ -109,16 +111,16 @@ type ComplianceInfo struct {
 }
 
 // Code visits the fields.
-func (i *ComplianceInfo) Code(c *Coder) {
-	Str(c, 1, &i.AdapterName)
-	Str(c, 2, &i.AdapterType)
-	Str(c, 3, &i.OutputDirectory)
-	Int(c, 4, &i.RunInterval)
+func (i *ComplianceInfo) Code(c *wire.Coder) {
+	wire.Str(c, 1, &i.AdapterName)
+	wire.Str(c, 2, &i.AdapterType)
+	wire.Str(c, 3, &i.OutputDirectory)
+	wire.Int(c, 4, &i.RunInterval)
 	c.Bool(5, &i.OneRoomPerFile)
 	c.Bool(6, &i.AddRoomDetails)
 	c.Bool(7, &i.AddUserDetails)
 	c.Bool(8, &i.AttachmentsManifest)
-	Str(c, 9, &i.CustomConfiguration)
+	wire.Str(c, 9, &i.CustomConfiguration)
 }
 
 // ComplianceSet makes or replaces the compliance configuration of a scope.
@@ -167,18 +169,18 @@ func (*EndpointRemoved) Kind() Kind      { return KindEndpointRemoved }
 func (*ActiveServersSet) Kind() Kind     { return KindActiveServersSet }
 func (*PoolPlaced) Kind() Kind           { return KindPoolPlaced }
 
-func (e *AddInCreated) code(c *Coder)         { Str(c, 1, &e.AddIn); c.Sub(2, e.Info.Code) }
-func (e *AddInChanged) code(c *Coder)         { Str(c, 1, &e.AddIn); c.Sub(2, e.Info.Code) }
-func (e *AddInRemoved) code(c *Coder)         { Str(c, 1, &e.AddIn); Str(c, 2, &e.Name) }
-func (e *PolicySet) code(c *Coder)            { Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
-func (e *PolicyRemoved) code(c *Coder)        { Str(c, 1, &e.Scope) }
-func (e *PolicyGranted) code(c *Coder)        { Strs(c, 1, &e.Users); Str(c, 2, &e.Scope) }
-func (e *ConfigurationSet) code(c *Coder)     { Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
-func (e *ConfigurationRemoved) code(c *Coder) { Str(c, 1, &e.Scope) }
-func (e *ComplianceSet) code(c *Coder)        { Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
-func (e *ComplianceRemoved) code(c *Coder)    { Str(c, 1, &e.Scope) }
-func (e *AdminChanged) code(c *Coder)         { Str(c, 1, &e.Admin); Strs(c, 2, &e.Roles) }
-func (e *EndpointSet) code(c *Coder)          { Str(c, 1, &e.Address); Str(c, 2, &e.DisplayName) }
-func (e *EndpointRemoved) code(c *Coder)      { Str(c, 1, &e.Address) }
-func (e *ActiveServersSet) code(c *Coder)     { Strs(c, 1, &e.Nodes) }
-func (e *PoolPlaced) code(c *Coder)           { Str(c, 1, &e.Site) }
+func (e *AddInCreated) code(c *wire.Coder)         { wire.Str(c, 1, &e.AddIn); c.Sub(2, e.Info.Code) }
+func (e *AddInChanged) code(c *wire.Coder)         { wire.Str(c, 1, &e.AddIn); c.Sub(2, e.Info.Code) }
+func (e *AddInRemoved) code(c *wire.Coder)         { wire.Str(c, 1, &e.AddIn); wire.Str(c, 2, &e.Name) }
+func (e *PolicySet) code(c *wire.Coder)            { wire.Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
+func (e *PolicyRemoved) code(c *wire.Coder)        { wire.Str(c, 1, &e.Scope) }
+func (e *PolicyGranted) code(c *wire.Coder)        { wire.Strs(c, 1, &e.Users); wire.Str(c, 2, &e.Scope) }
+func (e *ConfigurationSet) code(c *wire.Coder)     { wire.Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
+func (e *ConfigurationRemoved) code(c *wire.Coder) { wire.Str(c, 1, &e.Scope) }
+func (e *ComplianceSet) code(c *wire.Coder)        { wire.Str(c, 1, &e.Scope); c.Sub(2, e.Info.Code) }
+func (e *ComplianceRemoved) code(c *wire.Coder)    { wire.Str(c, 1, &e.Scope) }
+func (e *AdminChanged) code(c *wire.Coder)         { wire.Str(c, 1, &e.Admin); wire.Strs(c, 2, &e.Roles) }
+func (e *EndpointSet) code(c *wire.Coder)          { wire.Str(c, 1, &e.Address); wire.Str(c, 2, &e.DisplayName) }
+func (e *EndpointRemoved) code(c *wire.Coder)      { wire.Str(c, 1, &e.Address) }
+func (e *ActiveServersSet) code(c *wire.Coder)     { wire.Strs(c, 1, &e.Nodes) }
+func (e *PoolPlaced) code(c *wire.Coder)           { wire.Str(c, 1, &e.Site) }

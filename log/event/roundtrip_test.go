@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"parley/log/wire"
 )
 
 // draw fills a value with anything its type can hold.
@@ -127,18 +129,19 @@ func TestAlteredEntryIsFound(t *testing.T) {
 }
 
 func TestUnknownKind(t *testing.T) {
-	var c Coder
 	kind := Kind(9999)
-	c.Sub(1, fullMeta.code)
-	Uint(&c, 2, &kind)
 	payload := []byte("a later version knows")
-	c.Bytes(3, &payload)
+	raw := written(t, func(c *wire.Coder) {
+		c.Sub(1, fullMeta.code)
+		wire.Uint(c, 2, &kind)
+		c.Bytes(3, &payload)
+	})
 	s := stored{}
-	if err := Unmarshal(c.out, &s); err != nil {
+	if err := wire.Unmarshal(raw, &s); err != nil {
 		t.Fatal(err)
 	}
-	e := &Entry{Base: 3, At: 4, raw: [][]byte{c.out}, bodies: make([][]byte, 1), erased: make([]bool, 1), whole: true}
-	e.Chain = e.Prev.next(3, 4, leafHash(c.out))
+	e := &Entry{Base: 3, At: 4, raw: [][]byte{raw}, bodies: make([][]byte, 1), erased: make([]bool, 1), whole: true}
+	e.Chain = e.Prev.next(3, 4, leafHash(raw))
 	got, err := e.Envelopes(1)
 	if err != nil {
 		t.Fatal(err)

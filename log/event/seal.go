@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 
 	"github.com/klauspost/compress/s2"
+
+	"parley/log/wire"
 )
 
 // Seal encodes the batch as the data of a Raft entry and returns the chain value after its last event. It is Link and
@@ -149,7 +151,7 @@ func (l *Linked) data(p *Press) []byte {
 			flags |= flagBodiesS2
 		}
 	}
-	hb := Marshal(&l.header)
+	hb := wire.Marshal(&l.header)
 	data := make([]byte, 0, 2+len(hb)+len(events)+len(bodies)+2*binary.MaxVarintLen32)
 	data = append(data, entryVersion, flags)
 	data = binary.AppendUvarint(data, uint64(len(hb)))

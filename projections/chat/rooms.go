@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/table"
 )
@@ -22,10 +23,10 @@ func newCategory(id event.CategoryID, info event.CategoryInfo, revision event.Of
 		denied: newScope(info.Denied, number), creators: newScope(info.Creators, number)}
 }
 
-func (g *category) code(c *event.Coder) {
-	event.Str(c, 1, &g.ID)
+func (g *category) code(c *wire.Coder) {
+	wire.Str(c, 1, &g.ID)
 	c.Sub(2, g.Info.Code)
-	event.Uint(c, 3, &g.Revision)
+	wire.Uint(c, 3, &g.Revision)
 }
 
 // covers reports whether p, which in contain, is inside the category: allowed and not denied (rule R1, deny wins).
@@ -41,10 +42,10 @@ type tally struct {
 	quiet        bool
 }
 
-func (t *tally) code(c *event.Coder) {
-	event.Str(c, 1, &t.room)
-	event.Uint(c, 2, &t.lastMessage)
-	event.Int(c, 3, &t.participants)
+func (t *tally) code(c *wire.Coder) {
+	wire.Str(c, 1, &t.room)
+	wire.Uint(c, 2, &t.lastMessage)
+	wire.Int(c, 3, &t.participants)
 	c.Bool(4, &t.quiet)
 }
 
@@ -80,10 +81,10 @@ func (g *grant) hint() uint64     { return table.Hint(string(g.room), 0) }
 func (g *grant) userHint() uint64 { return table.Hint(string(g.principal), skipScheme) }
 func (g *grant) parts() []string  { return []string{string(g.room), string(g.principal)} }
 
-func (g *grant) code(c *event.Coder) {
-	event.Str(c, 1, &g.room)
-	event.Str(c, 2, &g.principal)
-	event.Uint(c, 3, &g.role)
+func (g *grant) code(c *wire.Coder) {
+	wire.Str(c, 1, &g.room)
+	wire.Str(c, 2, &g.principal)
+	wire.Uint(c, 3, &g.role)
 }
 
 func grantsByRoom(a, b *grant) bool {

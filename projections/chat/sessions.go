@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -14,13 +15,13 @@ func (x *Session) parts() []string {
 	return []string{string(x.Room), string(x.User), string(x.Endpoint), string(x.Node)}
 }
 
-func (x *Session) code(c *event.Coder) {
-	event.Str(c, 1, &x.Room)
-	event.Str(c, 2, &x.User)
-	event.Str(c, 3, &x.Endpoint)
-	event.Str(c, 4, &x.Node)
-	event.Uint(c, 5, &x.Incarnation)
-	event.Uint(c, 6, &x.Since)
+func (x *Session) code(c *wire.Coder) {
+	wire.Str(c, 1, &x.Room)
+	wire.Str(c, 2, &x.User)
+	wire.Str(c, 3, &x.Endpoint)
+	wire.Str(c, 4, &x.Node)
+	wire.Uint(c, 5, &x.Incarnation)
+	wire.Uint(c, 6, &x.Since)
 }
 
 func sessionsByRoom(a, b *Session) bool {

@@ -6,6 +6,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/feeds"
 	"parley/projections/chat/form"
@@ -146,15 +147,15 @@ type head struct {
 	waited  event.Offset // the last event that feeds are waited for
 }
 
-func (h *head) code(c *event.Coder) {
-	event.Uint(c, 1, &h.offset)
-	event.Int(c, 2, &h.at)
+func (h *head) code(c *wire.Coder) {
+	wire.Uint(c, 1, &h.offset)
+	wire.Int(c, 2, &h.at)
 	c.Fixed(3, h.chain[:])
-	event.Uint(c, 4, &h.index)
+	wire.Uint(c, 4, &h.index)
 	c.Bool(5, &h.formed)
-	event.Str(c, 6, &h.domain)
-	event.Str(c, 7, &h.poolURI)
-	event.Uint(c, 8, &h.waited)
+	wire.Str(c, 6, &h.domain)
+	wire.Str(c, 7, &h.poolURI)
+	wire.Uint(c, 8, &h.waited)
 }
 
 // NewState returns the state before the first event.

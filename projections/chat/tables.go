@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/holds"
 	"parley/projections/chat/policy"
 	"parley/projections/chat/registry"
@@ -186,20 +187,20 @@ func (s *State) reindex() error {
 	return nil
 }
 
-func (r *Room) code(c *event.Coder) {
-	event.Str(c, 1, &r.ID)
+func (r *Room) code(c *wire.Coder) {
+	wire.Str(c, 1, &r.ID)
 	c.Sub(2, r.Info.Code)
-	event.Str(c, 3, &r.CreatedBy)
-	event.Int(c, 4, &r.CreatedAt)
-	event.Str(c, 5, &r.UpdatedBy)
-	event.Int(c, 6, &r.UpdatedAt)
-	event.Uint(c, 7, &r.Revision)
+	wire.Str(c, 3, &r.CreatedBy)
+	wire.Int(c, 4, &r.CreatedAt)
+	wire.Str(c, 5, &r.UpdatedBy)
+	wire.Int(c, 6, &r.UpdatedAt)
+	wire.Uint(c, 7, &r.Revision)
 }
 
-func (p *PublishedSetting) code(c *event.Coder) {
-	event.Str(c, 1, &p.User)
+func (p *PublishedSetting) code(c *wire.Coder) {
+	wire.Str(c, 1, &p.User)
 	c.Sub(2, p.Setting.Code)
-	event.Int(c, 3, &p.PublishedAt)
+	wire.Int(c, 3, &p.PublishedAt)
 }
 
 func (p *PublishedSetting) hint() uint64 { return table.Hint(string(p.User), skipScheme) }
@@ -218,10 +219,10 @@ func settingsByUser(a, b *PublishedSetting) bool {
 	return a.Instance < b.Instance
 }
 
-func (n *Node) code(c *event.Coder) {
-	event.Str(c, 1, &n.ID)
-	event.Uint(c, 2, &n.Incarnation)
+func (n *Node) code(c *wire.Coder) {
+	wire.Str(c, 1, &n.ID)
+	wire.Uint(c, 2, &n.Incarnation)
 	c.Bool(3, &n.Alive)
-	event.Str(c, 4, &n.Version)
-	event.Uint(c, 5, &n.Since)
+	wire.Str(c, 4, &n.Version)
+	wire.Uint(c, 5, &n.Since)
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections"
 )
 
@@ -39,17 +40,17 @@ type Message struct {
 }
 
 // Code visits what a row holds; the id is in its key.
-func (m *Message) Code(c *event.Coder) {
-	event.Uint(c, 1, &m.Offset)
-	event.Int(c, 2, &m.At)
-	event.Str(c, 3, &m.By)
-	event.Str(c, 4, &m.Text)
-	event.Str(c, 5, &m.RTF)
+func (m *Message) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &m.Offset)
+	wire.Int(c, 2, &m.At)
+	wire.Str(c, 3, &m.By)
+	wire.Str(c, 4, &m.Text)
+	wire.Str(c, 5, &m.RTF)
 	c.Bool(6, &m.Alert)
 	c.Bool(7, &m.Erased)
 	c.Bool(8, &m.Story)
-	event.Str(c, 9, &m.Title)
-	event.Subs(c, 10, &m.Links, (*event.Link).Code)
+	wire.Str(c, 9, &m.Title)
+	wire.Subs(c, 10, &m.Links, (*event.Link).Code)
 }
 
 // ErrNotRunning is returned by reads before a Store has loaded the projection.
@@ -102,7 +103,7 @@ func (h *History) Apply(w projections.Writer, e event.Envelope) error {
 	if !e.Erased {
 		m.Text, m.RTF, m.Title, m.Links = p.Text, p.RTF, p.Title, p.Links
 	}
-	return w.Set(key(e.Room, p.ID), event.Marshal(&m))
+	return w.Set(key(e.Room, p.ID), wire.Marshal(&m))
 }
 
 // errRemoval says that a removal names a message of this room by the offset of another: a broken promise of whoever
@@ -169,7 +170,7 @@ func remove(w projections.Writer, e event.Envelope, r *event.MessagesRemoved) er
 			err = w.Delete(k)
 		} else {
 			m.Text, m.Story, m.Erased = r.Text, false, false
-			err = w.Set(k, event.Marshal(m))
+			err = w.Set(k, wire.Marshal(m))
 		}
 		if err != nil {
 			return err
@@ -213,7 +214,7 @@ func decode(k, v []byte) (m Message, err error) {
 		return m, fmt.Errorf("key has %d bytes: %w", len(k), event.ErrCorrupt)
 	}
 	m.ID = binary.BigEndian.Uint64(k[len(k)-8:])
-	if err := event.Unmarshal(v, &m); err != nil {
+	if err := wire.Unmarshal(v, &m); err != nil {
 		return m, fmt.Errorf("message %d: %w", m.ID, err)
 	}
 	return m, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat"
 	"parley/raftnode"
 	"parley/raftnode/router"
@@ -74,7 +75,7 @@ func local(lane *sequencer.Lane[chat.Request, chat.Result]) router.Lane[chat.Req
 // remote hands requests to the leader elsewhere.
 func remote(s *raftnode.Stream) router.Lane[chat.Request, chat.Outcome] {
 	return func(q chat.Request, done func(chat.Outcome, error)) {
-		payload := event.Marshal(&q)
+		payload := wire.Marshal(&q)
 		if len(payload) > raftnode.MaxForward {
 			done(chat.Outcome{}, chat.Refuse(chat.CodeTooLarge, "a command of %d bytes; another node is given %d at most: do it in parts", len(payload), raftnode.MaxForward))
 			return
@@ -89,7 +90,7 @@ func answered(b []byte, err error) (chat.Outcome, error) {
 	if err != nil {
 		return chat.Outcome{}, err
 	}
-	if err := event.Unmarshal(b, &reply); err != nil {
+	if err := wire.Unmarshal(b, &reply); err != nil {
 		return chat.Outcome{}, fmt.Errorf("answer of the leader: %w", err)
 	}
 	if reply.Refusal != nil {
@@ -105,8 +106,8 @@ func Serve(seq *Sequencer) func(event.NodeID) raftnode.Handler {
 		lane := local(seq.Lane())
 		return func(payload []byte, reply func([]byte, error)) {
 			var q chat.Request
-			if err := event.Unmarshal(payload, &q); err != nil { // of a newer version, most likely
-				reply(event.Marshal(&chat.Reply{Refusal: chat.Refuse(chat.CodeUnsupported, "forwarded request: %v", err)}), nil)
+			if err := wire.Unmarshal(payload, &q); err != nil { // of a newer version, most likely
+				reply(wire.Marshal(&chat.Reply{Refusal: chat.Refuse(chat.CodeUnsupported, "forwarded request: %v", err)}), nil)
 				return
 			}
 			lane(q, func(o chat.Outcome, err error) {
@@ -115,7 +116,7 @@ func Serve(seq *Sequencer) func(event.NodeID) raftnode.Handler {
 					reply(nil, class(err))
 					return
 				}
-				reply(event.Marshal(&out), nil)
+				reply(wire.Marshal(&out), nil)
 			})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat"
 	"parley/raftnode"
 	"parley/raftnode/sequencer"
@@ -84,7 +85,7 @@ func TestHereAndElsewhere(t *testing.T) {
 			local(seq.Lane())(post(text), func(o chat.Outcome, err error) { here <- answer{o, err} })
 			synctest.Wait()
 			q := post(text)
-			Serve(seq)("n2")(event.Marshal(&q), func(b []byte, err error) {
+			Serve(seq)("n2")(wire.Marshal(&q), func(b []byte, err error) {
 				// As raftnode.Stream has it on the other side: only the class is left of the error.
 				var a answer
 				a.out, a.err = answered(b, err)

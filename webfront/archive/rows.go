@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat"
 	"parley/projections/chat/directory/bulk"
 	"parley/projections/chat/policy"
@@ -262,7 +263,7 @@ func (p *pass) category(s *chat.State, v *Category) chat.Command {
 	for _, l := range []*[]event.Principal{&was.Allowed, &was.Denied, &was.Creators} {
 		*l = p.ids.principals(*l)
 	}
-	if string(event.Marshal(&was)) == string(event.Marshal(&info)) {
+	if string(wire.Marshal(&was)) == string(wire.Marshal(&info)) {
 		return nil
 	}
 	return &chat.ChangeCategory{ID: old.ID, Info: info, Revision: old.Revision}

@@ -196,7 +196,7 @@ func checkReach(p *pkg, r *row, byPath map[string]*pkg, fault func(string, ...an
 			way := queue[0].way + " → " + at
 			queue = append(queue, step{at, way})
 			for _, b := range bans {
-				if b.what == "" || within(at, b.what) && !reachAllowed(r, at) {
+				if (b.what == "" || within(at, b.what)) && !reachAllowed(r, at) {
 					fault("reaches %s: %s", way, b.why)
 				}
 			}

@@ -60,7 +60,9 @@ var testOnly = map[string][]string{
 
 // table is section 2 of the house rules.
 var table = []row{
-	{pkg: "log/event", pure: true, lines: 2000, libs: []string{protobuf, s2},
+	{pkg: "log/wire", pure: true, libs: []string{protobuf},
+		never: []ban{{"", "it knows how bytes stand and not what they mean: all of ours may import it"}}},
+	{pkg: "log/event", pure: true, lines: 2000, may: []string{"log/wire"}, libs: []string{protobuf, s2},
 		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
 	{pkg: "log", may: []string{"log/event", "log/compaction", "log/readonly"}, libs: []string{pebble},
 		never: []ban{noViews, {"raftnode", "the log knows records by index and nothing else of Raft, so that it outlives it"}, noSIP, noWeb}},
@@ -70,23 +72,23 @@ var table = []row{
 	{pkg: "log/eraser", may: []string{"log", "log/event"}, never: []ban{noViews, noRaft, noSIP, noWeb}},
 	{pkg: "log/logtest", may: []string{"log", "log/event"}, libs: []string{pebble}, never: []ban{noViews, noRaft, noSIP}},
 
-	{pkg: "projections", may: []string{"log", "log/event"}, libs: []string{pebble},
+	{pkg: "projections", may: []string{"log", "log/event", "log/wire"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP, {"search", "an index is one projection of many"}, noWeb}},
 	{pkg: "projections/projectionstest", may: []string{"projections", "projections/chat", "log", "log/event"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP, noWeb}},
 	{pkg: "projections/chat", pure: true, lines: 3500, libs: []string{btree},
-		may: []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
+		may: []string{"log/event", "log/wire", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/plan", "projections/chat/directory/bulk",
 			"projections/chat/policy", "projections/chat/feeds", "projections/chat/holds", "projections/chat/keys", "projections/chat/roles", "projections/chat/registry", "projections/chat/invites", "projections/chat/memory", "projections/chat/messages", "projections/chat/command", "projections/chat/form"}},
-	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "projections/chat/roles", "projections/chat/directory/bulk"},
+	{pkg: "projections/chat/command", pure: true, may: []string{"log/event", "log/wire", "projections/chat/roles", "projections/chat/directory/bulk"},
 		never: []ban{{"projections/chat/invites", "a wish knows no state"}, {"projections/chat/policy", "a wish knows no state"}}},
 	{pkg: "projections/chat/*", pure: true, libs: []string{btree}, // none may know the rules: they know it
-		may: []string{"log/event", "projections/chat/table", "projections/chat/roles", "projections/chat/command", "projections/chat/form", "projections/chat/policy"}},
+		may: []string{"log/event", "log/wire", "projections/chat/table", "projections/chat/roles", "projections/chat/command", "projections/chat/form", "projections/chat/policy"}},
 	{pkg: "projections/chat/keys", pure: true, libs: []string{note},
-		may: []string{"log/event", "projections/chat/table", "projections/chat/command", "projections/chat/form"}},
+		may: []string{"log/event", "log/wire", "projections/chat/table", "projections/chat/command", "projections/chat/form"}},
 	{pkg: "projections/chat/directory/*", pure: true,
-		may:   []string{"log/event", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/dn", "projections/chat/directory/plan"},
+		may:   []string{"log/event", "log/wire", "projections/chat/table", "projections/chat/directory", "projections/chat/directory/dn", "projections/chat/directory/plan"},
 		never: []ban{{"projections/chat", "the rules ask it; it does not know the rules"}}},
-	{pkg: "projections/history", may: []string{"projections", "log", "log/event"},
+	{pkg: "projections/history", may: []string{"projections", "log", "log/event", "log/wire"},
 		never: []ban{noRaft, noSIP, {"search", "history is text in room order; searching is another projection"}, noWeb}},
 	{pkg: "projections/merkle", may: []string{"projections", "log/event"},
 		never: []ban{noRaft, noSIP, {bleve, "it is a projection over rows"}, {"compliance", "proofs are made from the tree, not the other way round"}}},
@@ -99,7 +101,7 @@ var table = []row{
 	{pkg: "raftnode/sequencer", may: []string{"log/event"},
 		never: []ban{noChat, noSIP, {raft, "it proposes through an interface, so that it is tested without a pool"}}},
 	{pkg: "raftnode/router", may: []string{"log/event"}, never: []ban{noChat, noSIP}},
-	{pkg: "raftnode/submit", may: []string{"raftnode", "raftnode/router", "raftnode/sequencer", "projections/chat", "log/event"}, never: []ban{noSIP, noWeb}},
+	{pkg: "raftnode/submit", may: []string{"raftnode", "raftnode/router", "raftnode/sequencer", "projections/chat", "log/event", "log/wire"}, never: []ban{noSIP, noWeb}},
 	{pkg: "raftnode/sim", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt}},
 
 	{pkg: "sipfront/xccos/xmltree", pure: true},
@@ -124,7 +126,7 @@ var table = []row{
 		never: []ban{{"sipfront/flow", "a judge that shares code with the server shares its mistakes"}, noRaft, noWeb}},
 	{pkg: "sipfront/realclient", never: []ban{{"", "the judge from outside knows the program, the client and nothing of ours"}}},
 
-	{pkg: "search", may: []string{"projections", "log", "log/event"}, libs: []string{bleve, bbolt}, never: []ban{noRaft, noSIP, noWeb}},
+	{pkg: "search", may: []string{"projections", "log", "log/event", "log/wire"}, libs: []string{bleve, bbolt}, never: []ban{noRaft, noSIP, noWeb}},
 
 	{pkg: "compliance", may: []string{"projections", "projections/chat", "projections/chat/feeds", "log", "log/event"},
 		never: []ban{noRaft, noSIP, {"compliance/lyncxml", "a feed knows adapters by their interface; cmd chooses one"}, noWeb}},
@@ -137,14 +139,14 @@ var table = []row{
 	{pkg: "compliance/*", may: []string{"compliance", "compliance/render", "log/event"},
 		never: []ban{noRaft, noSIP, noWeb, {pebble, "its output is a pure function of what the feed hands it"}}},
 
-	{pkg: "webfront/*", may: []string{"webfront/answer", "webfront/dump", "webfront/signing", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
+	{pkg: "webfront/*", may: []string{"log/wire", "webfront/answer", "webfront/dump", "webfront/signing", "webfront/replay", "webfront/archive", "webfront/objects", "projections", "projections/chat", "projections/chat/directory", "projections/chat/directory/bulk", "projections/chat/policy", "projections/chat/roles", "projections/chat/registry", "projections/chat/match", "projections/chat/command", "projections/chat/holds", "projections/history", "projections/state", "compliance/retention", "search", "log/event"},
 		never: []ban{noRaft, noSIP, {pebble, "pages read projections, not rows"}}},
 	{pkg: "webfront/admin/admintest", may: []string{"webfront/admin", "log", "log/event", "projections", "projections/chat", "projections/history"}, libs: []string{pebble},
 		never: []ban{noRaft, noSIP}},
 
 	{pkg: "cmd/parley", may: []string{"all"}},
 	{pkg: "cmd/parley-bench", may: []string{"all"}, libs: []string{pebble, raft, raftBolt, bbolt, sipgo, bleve}},
-	{pkg: "cmd/parley-verify", may: []string{"log/event", "compliance/proof", "compliance/proof/witness"},
+	{pkg: "cmd/parley-verify", may: []string{"log/event", "log/wire", "compliance/proof", "compliance/proof/witness"},
 		never: []ban{{"log", "the auditor reads this program in an hour: it has no server code in it"}, noRaft, noSIP, noViews, noWeb}},
 	{pkg: "cmd/internal/server", may: []string{"all"}},
 	{pkg: "cmd/internal/archtest"},

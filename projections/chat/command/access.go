@@ -2,6 +2,7 @@ package command
 
 import (
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/roles"
 )
 
@@ -56,36 +57,36 @@ func (*RevokeToken) number() uint16    { return 44 }
 func (*ImportMessages) number() uint16 { return 45 }
 
 // Code visits the fields.
-func (m *RecordRead) Code(c *event.Coder) { event.Str(c, 1, &m.What); event.Str(c, 2, &m.Filter) }
+func (m *RecordRead) Code(c *wire.Coder) { wire.Str(c, 1, &m.What); wire.Str(c, 2, &m.Filter) }
 
 // Code visits the fields.
-func (m *IssueToken) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Token)
-	event.Str(c, 2, &m.Admin)
+func (m *IssueToken) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Token)
+	wire.Str(c, 2, &m.Admin)
 	c.Bytes(3, &m.SHA256)
-	event.Int(c, 4, &m.Expires)
-	event.Str(c, 5, &m.Description)
-	event.Uint(c, 6, &m.Roles)
+	wire.Int(c, 4, &m.Expires)
+	wire.Str(c, 5, &m.Description)
+	wire.Uint(c, 6, &m.Roles)
 }
 
 // Code visits the fields.
-func (m *RevokeToken) Code(c *event.Coder) { event.Str(c, 1, &m.Token) }
+func (m *RevokeToken) Code(c *wire.Coder) { wire.Str(c, 1, &m.Token) }
 
 // Code visits the fields.
-func (m *ImportMessages) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
-	event.Str(c, 2, &m.Source)
-	event.Subs(c, 3, &m.Messages, (*ImportedMessage).code)
+func (m *ImportMessages) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
+	wire.Str(c, 2, &m.Source)
+	wire.Subs(c, 3, &m.Messages, (*ImportedMessage).code)
 }
 
-func (m *ImportedMessage) code(c *event.Coder) {
-	event.Uint(c, 1, &m.ID)
-	event.Str(c, 2, &m.Author)
-	event.Int(c, 3, &m.PostedAt)
+func (m *ImportedMessage) code(c *wire.Coder) {
+	wire.Uint(c, 1, &m.ID)
+	wire.Str(c, 2, &m.Author)
+	wire.Int(c, 3, &m.PostedAt)
 	c.Bool(4, &m.Alert)
 	c.Bool(5, &m.Story)
-	event.Str(c, 6, &m.Text)
-	event.Str(c, 7, &m.RTF)
-	event.Str(c, 8, &m.Title)
-	event.Subs(c, 9, &m.Links, (*event.Link).Code)
+	wire.Str(c, 6, &m.Text)
+	wire.Str(c, 7, &m.RTF)
+	wire.Str(c, 8, &m.Title)
+	wire.Subs(c, 9, &m.Links, (*event.Link).Code)
 }

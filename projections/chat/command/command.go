@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/roles"
 )
 
 // Command is a wish. Decide turns it into events or refuses it. A command travels between nodes as bytes, in the
 // codec of the events, so any node can take it and the leader decides it.
 type Command interface {
-	Code(*event.Coder)
+	Code(*wire.Coder)
 	number() uint16
 }
 
@@ -25,14 +26,14 @@ type Origin struct {
 	Roles       roles.Set       // with Trusted: what the administrator may do; 0: everything, as the pool itself
 }
 
-func (o *Origin) code(c *event.Coder) {
-	event.Str(c, 1, &o.By)
-	event.Str(c, 2, &o.Endpoint)
-	event.Str(c, 3, &o.Node)
-	event.Uint(c, 4, &o.Incarnation)
+func (o *Origin) code(c *wire.Coder) {
+	wire.Str(c, 1, &o.By)
+	wire.Str(c, 2, &o.Endpoint)
+	wire.Str(c, 3, &o.Node)
+	wire.Uint(c, 4, &o.Incarnation)
 	c.Fixed(5, o.ID[:])
 	c.Bool(6, &o.Trusted)
-	event.Uint(c, 7, &o.Roles)
+	wire.Uint(c, 7, &o.Roles)
 }
 
 // Request is a command with its origin: what is queued, forwarded and decided.
@@ -212,13 +213,13 @@ func (*CutFeed) number() uint16        { return 51 }
 func (*ReceiptFeed) number() uint16    { return 52 }
 
 // Code visits the request: fields 1 origin, 2 command number, 3 command.
-func (r *Request) Code(c *event.Coder) {
+func (r *Request) Code(c *wire.Coder) {
 	c.Sub(1, r.Origin.code)
 	var n uint16
 	if !c.Reading() {
 		n = r.Command.number()
 	}
-	event.Uint(c, 2, &n)
+	wire.Uint(c, 2, &n)
 	if c.Reading() {
 		make, ok := commands[n]
 		if !ok {
@@ -231,114 +232,114 @@ func (r *Request) Code(c *event.Coder) {
 }
 
 // Code visits the fields.
-func (m *Join) Code(c *event.Coder) { event.Strs(c, 1, &m.Rooms); c.Bool(2, &m.Batch) }
+func (m *Join) Code(c *wire.Coder) { wire.Strs(c, 1, &m.Rooms); c.Bool(2, &m.Batch) }
 
 // Code visits the fields.
-func (m *Part) Code(c *event.Coder) { event.Strs(c, 1, &m.Rooms); event.Str(c, 2, &m.Reason) }
+func (m *Part) Code(c *wire.Coder) { wire.Strs(c, 1, &m.Rooms); wire.Str(c, 2, &m.Reason) }
 
 // Code visits the fields.
-func (m *Post) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
-	event.Str(c, 2, &m.Text)
-	event.Str(c, 3, &m.RTF)
+func (m *Post) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
+	wire.Str(c, 2, &m.Text)
+	wire.Str(c, 3, &m.RTF)
 	c.Bool(4, &m.Alert)
 	c.Bool(5, &m.Story)
-	event.Str(c, 6, &m.Title)
-	event.Subs(c, 7, &m.Links, (*event.Link).Code)
+	wire.Str(c, 6, &m.Title)
+	wire.Subs(c, 7, &m.Links, (*event.Link).Code)
 }
 
 // Code visits the fields.
-func (m *ReadHistory) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
-	event.Uint(c, 2, &m.Last)
-	event.Uint(c, 3, &m.From)
-	event.Uint(c, 4, &m.UpTo)
+func (m *ReadHistory) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
+	wire.Uint(c, 2, &m.Last)
+	wire.Uint(c, 3, &m.From)
+	wire.Uint(c, 4, &m.UpTo)
 }
 
 // Code visits the fields.
-func (m *PublishSetting) Code(c *event.Coder) { c.Sub(1, m.Setting.Code) }
+func (m *PublishSetting) Code(c *wire.Coder) { c.Sub(1, m.Setting.Code) }
 
 // Code visits the fields.
-func (m *RemoveSetting) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Category)
-	event.Uint(c, 2, &m.Instance)
+func (m *RemoveSetting) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Category)
+	wire.Uint(c, 2, &m.Instance)
 }
 
 // Code visits the fields.
-func (m *FormPool) Code(c *event.Coder) { event.Str(c, 1, &m.Domain); event.Str(c, 2, &m.PoolURI) }
+func (m *FormPool) Code(c *wire.Coder) { wire.Str(c, 1, &m.Domain); wire.Str(c, 2, &m.PoolURI) }
 
 // Code visits the fields.
-func (m *StartNode) Code(c *event.Coder) { event.Str(c, 1, &m.Version) }
+func (m *StartNode) Code(c *wire.Coder) { wire.Str(c, 1, &m.Version) }
 
 // Code visits the fields.
-func (m *LoseNode) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Node)
-	event.Uint(c, 2, &m.Incarnation)
-	event.Str(c, 3, &m.Reason)
+func (m *LoseNode) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Node)
+	wire.Uint(c, 2, &m.Incarnation)
+	wire.Str(c, 3, &m.Reason)
 }
 
 // Code visits the fields.
-func (m *CreateCategory) Code(c *event.Coder) { event.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
+func (m *CreateCategory) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
 
 // Code visits the fields.
-func (m *ChangeCategory) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *ChangeCategory) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Uint(c, 3, &m.Revision)
+	wire.Uint(c, 3, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveCategory) Code(c *event.Coder) { event.Str(c, 1, &m.ID) }
+func (m *RemoveCategory) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID) }
 
 // Code visits the fields.
-func (m *CreateRoom) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *CreateRoom) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Subs(c, 3, &m.Access, (*event.Access).Code)
+	wire.Subs(c, 3, &m.Access, (*event.Access).Code)
 }
 
 // Code visits the fields.
-func (m *ChangeRoom) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *ChangeRoom) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Subs(c, 3, &m.Access, (*event.Access).Code)
-	event.Uint(c, 4, &m.Revision)
+	wire.Subs(c, 3, &m.Access, (*event.Access).Code)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveRoom) Code(c *event.Coder) { event.Str(c, 1, &m.ID); c.Sub(2, m.Look.code) }
+func (m *RemoveRoom) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID); c.Sub(2, m.Look.code) }
 
 // Code visits the fields.
-func (m *CreateUser) Code(c *event.Coder) {
-	event.Str(c, 1, &m.User)
-	c.Sub(2, m.Info.Code)
-	c.Sub(3, m.Secret.Code)
-}
-
-// Code visits the fields.
-func (m *ChangeUser) Code(c *event.Coder) {
-	event.Str(c, 1, &m.User)
+func (m *CreateUser) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.User)
 	c.Sub(2, m.Info.Code)
 	c.Sub(3, m.Secret.Code)
-	event.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveUser) Code(c *event.Coder) { event.Str(c, 1, &m.User) }
-
-// Code visits the fields.
-func (m *ClaimFeed) Code(c *event.Coder) { event.Str(c, 1, &m.Feed) }
-
-// Code visits the fields.
-func (m *CutFeed) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Feed)
-	event.Uint(c, 2, &m.Epoch)
-	event.Uint(c, 3, &m.First)
-	event.Uint(c, 4, &m.Last)
+func (m *ChangeUser) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.User)
+	c.Sub(2, m.Info.Code)
+	c.Sub(3, m.Secret.Code)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *ReceiptFeed) Code(c *event.Coder) { c.Sub(1, m.Receipt.Code) }
+func (m *RemoveUser) Code(c *wire.Coder) { wire.Str(c, 1, &m.User) }
+
+// Code visits the fields.
+func (m *ClaimFeed) Code(c *wire.Coder) { wire.Str(c, 1, &m.Feed) }
+
+// Code visits the fields.
+func (m *CutFeed) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Feed)
+	wire.Uint(c, 2, &m.Epoch)
+	wire.Uint(c, 3, &m.First)
+	wire.Uint(c, 4, &m.Last)
+}
+
+// Code visits the fields.
+func (m *ReceiptFeed) Code(c *wire.Coder) { c.Sub(1, m.Receipt.Code) }
 
 // Result is what the caller gets besides the events' offset.
 type Result struct {
@@ -360,22 +361,22 @@ type Result struct {
 }
 
 // Code visits the fields.
-func (r *Result) Code(c *event.Coder) {
+func (r *Result) Code(c *wire.Coder) {
 	c.Bool(1, &r.Duplicate)
-	event.Subs(c, 2, &r.Refused, (*Refusal).code)
-	event.Str(c, 3, &r.Room)
-	event.Str(c, 4, &r.Category)
-	event.Uint(c, 5, &r.MessageID)
-	event.Uint(c, 6, &r.First)
-	event.Uint(c, 7, &r.Last)
-	event.Uint(c, 8, &r.Epoch)
-	event.Uint(c, 9, &r.Version)
-	event.Uint(c, 10, &r.Offset)
-	event.Str(c, 11, &r.Group)
-	event.Str(c, 12, &r.Unit)
-	event.Uint(c, 13, &r.Changed)
-	event.Str(c, 14, &r.AddIn)
-	event.Str(c, 15, &r.Token)
+	wire.Subs(c, 2, &r.Refused, (*Refusal).code)
+	wire.Str(c, 3, &r.Room)
+	wire.Str(c, 4, &r.Category)
+	wire.Uint(c, 5, &r.MessageID)
+	wire.Uint(c, 6, &r.First)
+	wire.Uint(c, 7, &r.Last)
+	wire.Uint(c, 8, &r.Epoch)
+	wire.Uint(c, 9, &r.Version)
+	wire.Uint(c, 10, &r.Offset)
+	wire.Str(c, 11, &r.Group)
+	wire.Str(c, 12, &r.Unit)
+	wire.Uint(c, 13, &r.Changed)
+	wire.Str(c, 14, &r.AddIn)
+	wire.Str(c, 15, &r.Token)
 }
 
 // Outcome is the committed end of a command.
@@ -392,9 +393,9 @@ type Reply struct {
 }
 
 // Code visits the fields.
-func (r *Reply) Code(c *event.Coder) {
-	event.Uint(c, 1, &r.Outcome.Offset)
-	event.Int(c, 2, &r.Outcome.At)
+func (r *Reply) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &r.Outcome.Offset)
+	wire.Int(c, 2, &r.Outcome.At)
 	c.Sub(3, r.Outcome.Result.Code)
 	if c.Reading() {
 		var f Refusal

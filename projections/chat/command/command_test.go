@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/roles"
 )
 
@@ -48,7 +49,7 @@ func TestRequestsTravel(t *testing.T) {
 		fill(reflect.ValueOf(&r.Origin).Elem(), &n)
 		fill(reflect.ValueOf(r.Command).Elem(), &n)
 		var got Request
-		if err := event.Unmarshal(event.Marshal(&r), &got); err != nil {
+		if err := wire.Unmarshal(wire.Marshal(&r), &got); err != nil {
 			t.Fatalf("command %d: %v", number, err)
 		}
 		if !reflect.DeepEqual(got, r) || r.Command.number() != number {
@@ -59,7 +60,7 @@ func TestRequestsTravel(t *testing.T) {
 	n := 0
 	fill(reflect.ValueOf(&reply.Outcome).Elem(), &n)
 	var got Reply
-	if err := event.Unmarshal(event.Marshal(&reply), &got); err != nil || !reflect.DeepEqual(got, reply) {
+	if err := wire.Unmarshal(wire.Marshal(&reply), &got); err != nil || !reflect.DeepEqual(got, reply) {
 		t.Errorf("sent %+v, arrived %+v, %v", reply, got, err)
 	}
 }
@@ -68,7 +69,7 @@ func TestRequestsTravel(t *testing.T) {
 func TestRefusalsTravel(t *testing.T) {
 	for code, class := range classes {
 		var got Reply
-		if err := event.Unmarshal(event.Marshal(&Reply{Refusal: Refuse(code, "x")}), &got); err != nil {
+		if err := wire.Unmarshal(wire.Marshal(&Reply{Refusal: Refuse(code, "x")}), &got); err != nil {
 			t.Fatal(err)
 		}
 		if !errors.Is(got.Refusal, class) {

@@ -2,6 +2,7 @@ package command
 
 import (
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/directory/bulk"
 )
 
@@ -60,37 +61,37 @@ func (*RemoveUnit) number() uint16      { return 38 }
 func (*ImportDirectory) number() uint16 { return 39 }
 
 // Code visits the fields.
-func (m *CreateGroup) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *CreateGroup) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Strs(c, 3, &m.Members)
+	wire.Strs(c, 3, &m.Members)
 }
 
 // Code visits the fields.
-func (m *ChangeGroup) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *ChangeGroup) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
 	c.Bool(3, &m.Replace)
-	event.Strs(c, 4, &m.Add)
-	event.Strs(c, 5, &m.Remove)
-	event.Uint(c, 6, &m.Revision)
+	wire.Strs(c, 4, &m.Add)
+	wire.Strs(c, 5, &m.Remove)
+	wire.Uint(c, 6, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveGroup) Code(c *event.Coder) { event.Str(c, 1, &m.ID) }
+func (m *RemoveGroup) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID) }
 
 // Code visits the fields.
-func (m *CreateUnit) Code(c *event.Coder) { event.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
+func (m *CreateUnit) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
 
 // Code visits the fields.
-func (m *ChangeUnit) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *ChangeUnit) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Uint(c, 3, &m.Revision)
+	wire.Uint(c, 3, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveUnit) Code(c *event.Coder) { event.Str(c, 1, &m.ID) }
+func (m *RemoveUnit) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID) }
 
 // Code visits the fields.
-func (m *ImportDirectory) Code(c *event.Coder) { event.Subs(c, 1, &m.Rows, (*bulk.Row).Code) }
+func (m *ImportDirectory) Code(c *wire.Coder) { wire.Subs(c, 1, &m.Rows, (*bulk.Row).Code) }

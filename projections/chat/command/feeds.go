@@ -1,6 +1,9 @@
 package command
 
-import "parley/log/event"
+import (
+	"parley/log/event"
+	"parley/log/wire"
+)
 
 // The commands about feeds. All of them take an administrator. Whether an adapter can do what Info asks is checked by
 // whoever gives the command: the rules know no adapters.
@@ -28,19 +31,19 @@ func (*PauseFeed) number() uint16  { return 55 }
 func (*ResumeFeed) number() uint16 { return 56 }
 
 // Code visits the fields.
-func (m *SetFeed) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Feed)
+func (m *SetFeed) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Feed)
 	c.Sub(2, m.Info.Code)
-	event.Uint(c, 3, &m.From)
+	wire.Uint(c, 3, &m.From)
 	c.Bool(4, &m.Create)
-	event.Uint(c, 5, &m.Revision)
+	wire.Uint(c, 5, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveFeed) Code(c *event.Coder) { event.Str(c, 1, &m.Feed) }
+func (m *RemoveFeed) Code(c *wire.Coder) { wire.Str(c, 1, &m.Feed) }
 
 // Code visits the fields.
-func (m *PauseFeed) Code(c *event.Coder) { event.Str(c, 1, &m.Feed); event.Str(c, 2, &m.Reason) }
+func (m *PauseFeed) Code(c *wire.Coder) { wire.Str(c, 1, &m.Feed); wire.Str(c, 2, &m.Reason) }
 
 // Code visits the fields.
-func (m *ResumeFeed) Code(c *event.Coder) { event.Str(c, 1, &m.Feed) }
+func (m *ResumeFeed) Code(c *wire.Coder) { wire.Str(c, 1, &m.Feed) }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"parley/log/event"
+	"parley/log/wire"
 )
 
 // fill gives every exported field below v a value that is not zero, and every list one element.
@@ -62,8 +62,8 @@ func commandNumbers() (all []uint16) {
 // same and is written the same.
 func FuzzRequest(f *testing.F) {
 	for _, n := range commandNumbers() {
-		f.Add(event.Marshal(fullRequest(n)))
-		f.Add(event.Marshal(&Request{Command: commands[n]()}))
+		f.Add(wire.Marshal(fullRequest(n)))
+		f.Add(wire.Marshal(&Request{Command: commands[n]()}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { roundTrip(t, b, new(Request), new(Request)) })
 }
@@ -73,25 +73,25 @@ func FuzzReply(f *testing.F) {
 	var full Reply
 	n := uint64(0)
 	fill(reflect.ValueOf(&full).Elem(), &n)
-	f.Add(event.Marshal(&full))
+	f.Add(wire.Marshal(&full))
 	full.Refusal = nil
-	f.Add(event.Marshal(&full))
+	f.Add(wire.Marshal(&full))
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, b []byte) { roundTrip(t, b, new(Reply), new(Reply)) })
 }
 
-func roundTrip(t *testing.T, b []byte, first, second event.Message) {
-	if event.Unmarshal(b, first) != nil {
+func roundTrip(t *testing.T, b []byte, first, second wire.Message) {
+	if wire.Unmarshal(b, first) != nil {
 		return
 	}
-	out := event.Marshal(first)
-	if err := event.Unmarshal(out, second); err != nil {
+	out := wire.Marshal(first)
+	if err := wire.Unmarshal(out, second); err != nil {
 		t.Fatalf("%+v was read and written, and cannot be read again: %v", first, err)
 	}
 	if !reflect.DeepEqual(first, second) {
 		t.Fatalf("%+v was read and written, and reads as %+v", first, second)
 	}
-	if again := event.Marshal(second); !bytes.Equal(again, out) {
+	if again := wire.Marshal(second); !bytes.Equal(again, out) {
 		t.Fatalf("%+v was written as %x and as %x", first, out, again)
 	}
 }

@@ -1,6 +1,9 @@
 package command
 
-import "parley/log/event"
+import (
+	"parley/log/event"
+	"parley/log/wire"
+)
 
 // The commands about legal holds, and about messages whose time is over.
 type (
@@ -44,29 +47,29 @@ func (*ReleaseHold) number() uint16   { return 73 }
 func (*PurgeMessages) number() uint16 { return 74 }
 
 // Code visits the fields.
-func (m *SetHold) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Hold)
+func (m *SetHold) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Hold)
 	c.Sub(2, m.Info.Code)
 	c.Bool(3, &m.Create)
-	event.Uint(c, 4, &m.Revision)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *ReleaseHold) Code(c *event.Coder) { event.Str(c, 1, &m.Hold); event.Str(c, 2, &m.Reason) }
+func (m *ReleaseHold) Code(c *wire.Coder) { wire.Str(c, 1, &m.Hold); wire.Str(c, 2, &m.Reason) }
 
 // Code visits the fields.
-func (m *PurgeMessages) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
+func (m *PurgeMessages) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
 	c.Sub(2, m.First.Code)
 	c.Sub(3, m.Last.Code)
-	event.Int(c, 4, &m.Until)
+	wire.Int(c, 4, &m.Until)
 }
 
-func (f *Fact) code(c *event.Coder) { event.Str(c, 1, &f.By); event.Int(c, 2, &f.At) }
+func (f *Fact) code(c *wire.Coder) { wire.Str(c, 1, &f.By); wire.Int(c, 2, &f.At) }
 
-func (l *Look) code(c *event.Coder) {
-	event.Subs(c, 1, &l.Holds, (*Seen).code)
-	event.Uint(c, 2, &l.To)
+func (l *Look) code(c *wire.Coder) {
+	wire.Subs(c, 1, &l.Holds, (*Seen).code)
+	wire.Uint(c, 2, &l.To)
 }
 
-func (s *Seen) code(c *event.Coder) { event.Str(c, 1, &s.Hold); event.Uint(c, 2, &s.Revision) }
+func (s *Seen) code(c *wire.Coder) { wire.Str(c, 1, &s.Hold); wire.Uint(c, 2, &s.Revision) }

@@ -1,6 +1,9 @@
 package command
 
-import "parley/log/event"
+import (
+	"parley/log/event"
+	"parley/log/wire"
+)
 
 // RotateSigningKey puts another key in the place of the one that signs checkpoints. A node that holds both makes it: it is
 // refused without their signatures.
@@ -9,10 +12,10 @@ type RotateSigningKey struct{ Rotation event.SigningKeyRotated }
 func (*RotateSigningKey) number() uint16 { return 84 }
 
 // Code visits the fields.
-func (m *RotateSigningKey) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Rotation.Old)
-	event.Str(c, 2, &m.Rotation.New)
-	event.Uint(c, 3, &m.Rotation.RevokedFrom)
-	event.Str(c, 4, &m.Rotation.Reason)
-	event.Str(c, 5, &m.Rotation.Signatures)
+func (m *RotateSigningKey) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Rotation.Old)
+	wire.Str(c, 2, &m.Rotation.New)
+	wire.Uint(c, 3, &m.Rotation.RevokedFrom)
+	wire.Str(c, 4, &m.Rotation.Reason)
+	wire.Str(c, 5, &m.Rotation.Signatures)
 }

@@ -1,6 +1,9 @@
 package command
 
-import "parley/log/event"
+import (
+	"parley/log/event"
+	"parley/log/wire"
+)
 
 // The commands about messages that were posted, and about invitations.
 type (
@@ -44,29 +47,29 @@ func (*RemoveMessages) number() uint16  { return 40 }
 func (*ClearRoom) number() uint16       { return 41 }
 
 // Code visits the fields.
-func (m *ReadInvitations) Code(c *event.Coder) { event.Uint(c, 1, &m.UpTo) }
+func (m *ReadInvitations) Code(c *wire.Coder) { wire.Uint(c, 1, &m.UpTo) }
 
 // Code visits the fields.
-func (m *SearchMessages) Code(c *event.Coder) {
-	event.Strs(c, 1, &m.Rooms)
+func (m *SearchMessages) Code(c *wire.Coder) {
+	wire.Strs(c, 1, &m.Rooms)
 	c.Sub(2, m.Query.Code)
-	event.Uint(c, 3, &m.Limit)
-	event.Uint(c, 4, &m.Found)
+	wire.Uint(c, 3, &m.Limit)
+	wire.Uint(c, 4, &m.Found)
 }
 
 // Code visits the fields.
-func (m *RemoveMessages) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
-	event.Subs(c, 2, &m.Messages, (*event.MessageRef).Code)
+func (m *RemoveMessages) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
+	wire.Subs(c, 2, &m.Messages, (*event.MessageRef).Code)
 	c.Bool(3, &m.Replace)
-	event.Str(c, 4, &m.Text)
+	wire.Str(c, 4, &m.Text)
 	c.Sub(5, m.Query.Code)
-	event.Subs(c, 6, &m.Facts, (*Fact).code)
+	wire.Subs(c, 6, &m.Facts, (*Fact).code)
 }
 
 // Code visits the fields.
-func (m *ClearRoom) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Room)
-	event.Int(c, 2, &m.Until)
+func (m *ClearRoom) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Room)
+	wire.Int(c, 2, &m.Until)
 	c.Sub(3, m.Look.code)
 }

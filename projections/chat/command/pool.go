@@ -2,6 +2,7 @@ package command
 
 import (
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/roles"
 )
 
@@ -95,68 +96,68 @@ func (*SetActiveServers) number() uint16    { return 70 }
 func (*PlacePool) number() uint16           { return 71 }
 
 // Code visits the fields.
-func (m *CreateAddIn) Code(c *event.Coder) { event.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
+func (m *CreateAddIn) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID); c.Sub(2, m.Info.Code) }
 
 // Code visits the fields.
-func (m *ChangeAddIn) Code(c *event.Coder) {
-	event.Str(c, 1, &m.ID)
+func (m *ChangeAddIn) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.ID)
 	c.Sub(2, m.Info.Code)
-	event.Uint(c, 3, &m.Revision)
+	wire.Uint(c, 3, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveAddIn) Code(c *event.Coder) { event.Str(c, 1, &m.ID) }
+func (m *RemoveAddIn) Code(c *wire.Coder) { wire.Str(c, 1, &m.ID) }
 
 // Code visits the fields.
-func (m *SetPolicy) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Scope)
-	c.Sub(2, m.Info.Code)
-	c.Bool(3, &m.Create)
-	event.Uint(c, 4, &m.Revision)
-}
-
-// Code visits the fields.
-func (m *RemovePolicy) Code(c *event.Coder) { event.Str(c, 1, &m.Scope); c.Bool(2, &m.Force) }
-
-// Code visits the fields.
-func (m *GrantPolicy) Code(c *event.Coder) { event.Strs(c, 1, &m.Users); event.Str(c, 2, &m.Scope) }
-
-// Code visits the fields.
-func (m *SetConfiguration) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Scope)
+func (m *SetPolicy) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Scope)
 	c.Sub(2, m.Info.Code)
 	c.Bool(3, &m.Create)
-	event.Uint(c, 4, &m.Revision)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveConfiguration) Code(c *event.Coder) { event.Str(c, 1, &m.Scope) }
+func (m *RemovePolicy) Code(c *wire.Coder) { wire.Str(c, 1, &m.Scope); c.Bool(2, &m.Force) }
 
 // Code visits the fields.
-func (m *SetCompliance) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Scope)
+func (m *GrantPolicy) Code(c *wire.Coder) { wire.Strs(c, 1, &m.Users); wire.Str(c, 2, &m.Scope) }
+
+// Code visits the fields.
+func (m *SetConfiguration) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Scope)
 	c.Sub(2, m.Info.Code)
 	c.Bool(3, &m.Create)
-	event.Uint(c, 4, &m.Revision)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveCompliance) Code(c *event.Coder) { event.Str(c, 1, &m.Scope) }
+func (m *RemoveConfiguration) Code(c *wire.Coder) { wire.Str(c, 1, &m.Scope) }
 
 // Code visits the fields.
-func (m *ChangeAdmin) Code(c *event.Coder) { event.Str(c, 1, &m.Admin); event.Uint(c, 2, &m.Roles) }
-
-// Code visits the fields.
-func (m *SetEndpoint) Code(c *event.Coder) {
-	event.Str(c, 1, &m.Address)
-	event.Str(c, 2, &m.DisplayName)
+func (m *SetCompliance) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Scope)
+	c.Sub(2, m.Info.Code)
+	c.Bool(3, &m.Create)
+	wire.Uint(c, 4, &m.Revision)
 }
 
 // Code visits the fields.
-func (m *RemoveEndpoint) Code(c *event.Coder) { event.Str(c, 1, &m.Address) }
+func (m *RemoveCompliance) Code(c *wire.Coder) { wire.Str(c, 1, &m.Scope) }
 
 // Code visits the fields.
-func (m *SetActiveServers) Code(c *event.Coder) { event.Strs(c, 1, &m.Nodes) }
+func (m *ChangeAdmin) Code(c *wire.Coder) { wire.Str(c, 1, &m.Admin); wire.Uint(c, 2, &m.Roles) }
 
 // Code visits the fields.
-func (m *PlacePool) Code(c *event.Coder) { event.Str(c, 1, &m.Site) }
+func (m *SetEndpoint) Code(c *wire.Coder) {
+	wire.Str(c, 1, &m.Address)
+	wire.Str(c, 2, &m.DisplayName)
+}
+
+// Code visits the fields.
+func (m *RemoveEndpoint) Code(c *wire.Coder) { wire.Str(c, 1, &m.Address) }
+
+// Code visits the fields.
+func (m *SetActiveServers) Code(c *wire.Coder) { wire.Strs(c, 1, &m.Nodes) }
+
+// Code visits the fields.
+func (m *PlacePool) Code(c *wire.Coder) { wire.Str(c, 1, &m.Site) }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/log/wire"
 )
 
 // Code is the condition of a refusal. The names follow the conditions of the product's SDK
@@ -65,9 +66,9 @@ type RowFault struct {
 	Text string
 }
 
-func (f *RowFault) code(c *event.Coder) {
-	event.Uint(c, 1, &f.Line)
-	event.Str(c, 2, &f.Text)
+func (f *RowFault) code(c *wire.Coder) {
+	wire.Uint(c, 1, &f.Line)
+	wire.Str(c, 2, &f.Text)
 }
 
 // Error returns the text.
@@ -82,13 +83,13 @@ func (r *Refusal) Unwrap() error {
 }
 
 // Code visits the fields.
-func (r *Refusal) code(c *event.Coder) {
-	event.Str(c, 1, &r.Code)
-	event.Str(c, 2, &r.Text)
-	event.Str(c, 3, &r.Room)
-	event.Str(c, 4, &r.Rule)
-	event.Str(c, 5, &r.Principal)
-	event.Subs(c, 6, &r.Rows, (*RowFault).code)
+func (r *Refusal) code(c *wire.Coder) {
+	wire.Str(c, 1, &r.Code)
+	wire.Str(c, 2, &r.Text)
+	wire.Str(c, 3, &r.Room)
+	wire.Str(c, 4, &r.Rule)
+	wire.Str(c, 5, &r.Principal)
+	wire.Subs(c, 6, &r.Rows, (*RowFault).code)
 }
 
 // maxRefusalBytes bounds the text: parts of it may have come from a client.

@@ -5,26 +5,27 @@ import (
 	"slices"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
-func (u *User) code(c *event.Coder) {
-	event.Str(c, 1, &u.URI)
+func (u *User) code(c *wire.Coder) {
+	wire.Str(c, 1, &u.URI)
 	c.Sub(2, u.Info.Code)
 	c.Sub(3, u.Secret.Code)
-	event.Uint(c, 4, &u.Revision)
+	wire.Uint(c, 4, &u.Revision)
 }
 
-func (g *Group) code(c *event.Coder) {
-	event.Str(c, 1, &g.ID)
+func (g *Group) code(c *wire.Coder) {
+	wire.Str(c, 1, &g.ID)
 	c.Sub(2, g.Info.Code)
-	event.Uint(c, 3, &g.Revision)
+	wire.Uint(c, 3, &g.Revision)
 }
 
-func (u *Unit) code(c *event.Coder) {
-	event.Str(c, 1, &u.ID)
+func (u *Unit) code(c *wire.Coder) {
+	wire.Str(c, 1, &u.ID)
 	c.Sub(2, u.Info.Code)
-	event.Uint(c, 3, &u.Revision)
+	wire.Uint(c, 3, &u.Revision)
 }
 
 // Folds reports whether an event is the directory's to fold.

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -20,11 +21,11 @@ type span struct {
 	from, to    event.Time   // of the first, and not before that of the last
 }
 
-func (s *span) code(c *event.Coder) {
-	event.Uint(c, 1, &s.first)
-	event.Uint(c, 2, &s.last)
-	event.Int(c, 3, &s.from)
-	event.Int(c, 4, &s.to)
+func (s *span) code(c *wire.Coder) {
+	wire.Uint(c, 1, &s.first)
+	wire.Uint(c, 2, &s.last)
+	wire.Int(c, 3, &s.from)
+	wire.Int(c, 4, &s.to)
 }
 
 // clock knows when the events happened that feeds have to deliver: to the second for new ones, to a sixteenth of their age
@@ -74,7 +75,7 @@ func (k *clock) after(offset, newest event.Offset) event.Time {
 
 func (k *clock) key() []byte { return []byte{k.prefix} }
 
-func (k *clock) code(c *event.Coder) { event.Subs(c, 1, &k.spans, (*span).code) }
+func (k *clock) code(c *wire.Coder) { wire.Subs(c, 1, &k.spans, (*span).code) }
 
 func (k *clock) encode() []byte { return table.Encode(k, (*clock).code) }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -36,22 +37,22 @@ type Feed struct {
 // Configured reports whether the log, and not a node's file, says how the feed is to run.
 func (f *Feed) Configured() bool { return f.Info.Adapter != "" && !f.Removed }
 
-func (f *Feed) code(c *event.Coder) {
-	event.Str(c, 1, &f.Name)
-	event.Str(c, 2, &f.Owner)
-	event.Uint(c, 3, &f.Epoch)
-	event.Uint(c, 4, &f.CutFirst)
-	event.Uint(c, 5, &f.CutLast)
-	event.Uint(c, 6, &f.Receipt)
+func (f *Feed) code(c *wire.Coder) {
+	wire.Str(c, 1, &f.Name)
+	wire.Str(c, 2, &f.Owner)
+	wire.Uint(c, 3, &f.Epoch)
+	wire.Uint(c, 4, &f.CutFirst)
+	wire.Uint(c, 5, &f.CutLast)
+	wire.Uint(c, 6, &f.Receipt)
 	c.Sub(7, f.Last.Code)
-	event.Int(c, 8, &f.At)
-	event.Uint(c, 9, &f.Revision)
+	wire.Int(c, 8, &f.At)
+	wire.Uint(c, 9, &f.Revision)
 	c.Sub(10, f.Info.Code)
 	c.Sub(11, f.CutInfo.Code)
 	c.Bool(12, &f.Paused)
-	event.Str(c, 13, &f.Reason)
+	wire.Str(c, 13, &f.Reason)
 	c.Bool(14, &f.Removed)
-	event.Uint(c, 15, &f.Since)
+	wire.Uint(c, 15, &f.Since)
 }
 
 // Feeds is all feeds. It is a persistent value: Copy is O(1).

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -29,17 +30,17 @@ type Hold struct {
 	Why        string // of the release
 }
 
-func (h *Hold) code(c *event.Coder) {
-	event.Str(c, 1, &h.Name)
+func (h *Hold) code(c *wire.Coder) {
+	wire.Str(c, 1, &h.Name)
 	c.Sub(2, h.Info.Code)
-	event.Uint(c, 3, &h.Revision)
-	event.Str(c, 4, &h.By)
-	event.Int(c, 5, &h.At)
-	event.Uint(c, 6, &h.Since)
+	wire.Uint(c, 3, &h.Revision)
+	wire.Str(c, 4, &h.By)
+	wire.Int(c, 5, &h.At)
+	wire.Uint(c, 6, &h.Since)
 	c.Bool(7, &h.Released)
-	event.Str(c, 8, &h.ReleasedBy)
-	event.Int(c, 9, &h.ReleasedAt)
-	event.Str(c, 10, &h.Why)
+	wire.Str(c, 8, &h.ReleasedBy)
+	wire.Int(c, 9, &h.ReleasedAt)
+	wire.Str(c, 10, &h.Why)
 }
 
 // move says that a room left a category: what it got by an event before that was in the category.
@@ -49,10 +50,10 @@ type move struct {
 	category event.CategoryID
 }
 
-func (m *move) code(c *event.Coder) {
-	event.Str(c, 1, &m.room)
-	event.Uint(c, 2, &m.at)
-	event.Str(c, 3, &m.category)
+func (m *move) code(c *wire.Coder) {
+	wire.Str(c, 1, &m.room)
+	wire.Uint(c, 2, &m.at)
+	wire.Str(c, 3, &m.category)
 }
 
 func (m *move) hint() uint64    { return table.Hint(string(m.room), 0) }
@@ -78,15 +79,15 @@ type Trail struct {
 	Epoch           event.Offset // of the holds then
 }
 
-func (t *Trail) code(c *event.Coder) {
-	event.Str(c, 1, &t.Room)
-	event.Uint(c, 2, &t.Imported)
+func (t *Trail) code(c *wire.Coder) {
+	wire.Str(c, 1, &t.Room)
+	wire.Uint(c, 2, &t.Imported)
 	c.Sub(3, t.First.Code)
 	c.Sub(4, t.Last.Code)
-	event.Int(c, 5, &t.FirstAt)
-	event.Int(c, 6, &t.LastAt)
-	event.Int(c, 7, &t.Until)
-	event.Uint(c, 8, &t.Epoch)
+	wire.Int(c, 5, &t.FirstAt)
+	wire.Int(c, 6, &t.LastAt)
+	wire.Int(c, 7, &t.Until)
+	wire.Uint(c, 8, &t.Epoch)
 }
 
 // Unseen reports whether there may be messages of a time or before that the history does not have and a purge would take.

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -198,15 +199,15 @@ func (b *Box) DropUser(user event.Principal, save table.Saver) {
 	b.inboxes.Remove(save, user)
 }
 
-func (i *Invitation) code(c *event.Coder) {
-	event.Str(c, 1, &i.User)
-	event.Str(c, 2, &i.Room)
-	event.Uint(c, 3, &i.ID)
-	event.Int(c, 4, &i.At)
+func (i *Invitation) code(c *wire.Coder) {
+	wire.Str(c, 1, &i.User)
+	wire.Str(c, 2, &i.Room)
+	wire.Uint(c, 3, &i.ID)
+	wire.Int(c, 4, &i.At)
 }
 
-func (i *inbox) code(c *event.Coder) {
-	event.Str(c, 1, &i.user)
-	event.Uint(c, 2, &i.last)
-	event.Uint(c, 3, &i.read)
+func (i *inbox) code(c *wire.Coder) {
+	wire.Str(c, 1, &i.user)
+	wire.Uint(c, 2, &i.last)
+	wire.Uint(c, 3, &i.read)
 }

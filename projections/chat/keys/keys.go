@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/command"
 	"parley/projections/chat/form"
 	"parley/projections/chat/table"
@@ -26,13 +27,13 @@ type Rotation struct {
 	event.SigningKeyRotated
 }
 
-func (r *Rotation) code(c *event.Coder) {
-	event.Uint(c, 1, &r.Offset)
-	event.Str(c, 2, &r.Old)
-	event.Str(c, 3, &r.New)
-	event.Uint(c, 4, &r.RevokedFrom)
-	event.Str(c, 5, &r.Reason)
-	event.Str(c, 6, &r.Signatures)
+func (r *Rotation) code(c *wire.Coder) {
+	wire.Uint(c, 1, &r.Offset)
+	wire.Str(c, 2, &r.Old)
+	wire.Str(c, 3, &r.New)
+	wire.Uint(c, 4, &r.RevokedFrom)
+	wire.Str(c, 5, &r.Reason)
+	wire.Str(c, 6, &r.Signatures)
 }
 
 // row names a rotation so that names sort as offsets do.

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -50,14 +51,14 @@ func seenByID(x, y seen) bool {
 	return x.id.lo < y.id.lo
 }
 
-func (x *seen) code(c *event.Coder) {
+func (x *seen) code(c *wire.Coder) {
 	id := x.id.id()
 	c.Fixed(1, id[:])
 	x.id = keyOf(id)
-	event.Uint(c, 2, &x.offset)
-	event.Int(c, 3, &x.at)
-	event.Uint(c, 4, &x.a)
-	event.Uint(c, 5, &x.b)
+	wire.Uint(c, 2, &x.offset)
+	wire.Int(c, 3, &x.at)
+	wire.Uint(c, 4, &x.a)
+	wire.Uint(c, 5, &x.b)
 }
 
 // Memory is the commands remembered. It is a persistent value: Copy is O(1).

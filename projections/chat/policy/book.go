@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/table"
 )
 
@@ -242,25 +243,25 @@ func (b *Book) Fold(ev event.Event, at event.Offset, save table.Saver) (known bo
 // Forget takes away what a user was given, when his account goes.
 func (b *Book) Forget(save table.Saver, user event.Principal) { b.grants.Remove(save, user) }
 
-func (p *Policy) code(c *event.Coder) {
-	event.Str(c, 1, &p.Scope)
+func (p *Policy) code(c *wire.Coder) {
+	wire.Str(c, 1, &p.Scope)
 	c.Sub(2, p.Info.Code)
-	event.Uint(c, 3, &p.Revision)
+	wire.Uint(c, 3, &p.Revision)
 }
 
-func (x *Configuration) code(c *event.Coder) {
-	event.Str(c, 1, &x.Scope)
+func (x *Configuration) code(c *wire.Coder) {
+	wire.Str(c, 1, &x.Scope)
 	c.Sub(2, x.Info.Code)
-	event.Uint(c, 3, &x.Revision)
+	wire.Uint(c, 3, &x.Revision)
 }
 
-func (x *Compliance) code(c *event.Coder) {
-	event.Str(c, 1, &x.Scope)
+func (x *Compliance) code(c *wire.Coder) {
+	wire.Str(c, 1, &x.Scope)
 	c.Sub(2, x.Info.Code)
-	event.Uint(c, 3, &x.Revision)
+	wire.Uint(c, 3, &x.Revision)
 }
 
-func (g *Grant) code(c *event.Coder) {
-	event.Str(c, 1, &g.User)
-	event.Str(c, 2, &g.Scope)
+func (g *Grant) code(c *wire.Coder) {
+	wire.Str(c, 1, &g.User)
+	wire.Str(c, 2, &g.Scope)
 }

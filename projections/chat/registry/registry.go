@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/roles"
 	"parley/projections/chat/table"
 )
@@ -212,25 +213,25 @@ func (r *Registry) Fold(e *event.Envelope, save table.Saver) (known bool, err er
 	return true, nil
 }
 
-func (a *AddIn) code(c *event.Coder) {
-	event.Str(c, 1, &a.ID)
+func (a *AddIn) code(c *wire.Coder) {
+	wire.Str(c, 1, &a.ID)
 	c.Sub(2, a.Info.Code)
-	event.Uint(c, 3, &a.Revision)
+	wire.Uint(c, 3, &a.Revision)
 }
 
-func (t *Token) code(c *event.Coder) {
-	event.Str(c, 1, &t.ID)
-	event.Str(c, 2, &t.Admin)
+func (t *Token) code(c *wire.Coder) {
+	wire.Str(c, 1, &t.ID)
+	wire.Str(c, 2, &t.Admin)
 	c.Bytes(3, &t.SHA256)
-	event.Int(c, 4, &t.Expires)
-	event.Str(c, 5, &t.Description)
-	event.Int(c, 6, &t.Issued)
-	event.Str(c, 7, &t.By)
-	event.Uint(c, 8, &t.Revision)
+	wire.Int(c, 4, &t.Expires)
+	wire.Str(c, 5, &t.Description)
+	wire.Int(c, 6, &t.Issued)
+	wire.Str(c, 7, &t.By)
+	wire.Uint(c, 8, &t.Revision)
 }
 
-func (a *Admin) code(c *event.Coder) { event.Str(c, 1, &a.Name); event.Strs(c, 2, &a.Roles) }
+func (a *Admin) code(c *wire.Coder) { wire.Str(c, 1, &a.Name); wire.Strs(c, 2, &a.Roles) }
 
-func (e *Endpoint) code(c *event.Coder) { event.Str(c, 1, &e.Address); event.Str(c, 2, &e.DisplayName) }
+func (e *Endpoint) code(c *wire.Coder) { wire.Str(c, 1, &e.Address); wire.Str(c, 2, &e.DisplayName) }
 
-func (p *place) code(c *event.Coder) { event.Str(c, 1, &p.site); event.Strs(c, 2, &p.active) }
+func (p *place) code(c *wire.Coder) { wire.Str(c, 1, &p.site); wire.Strs(c, 2, &p.active) }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/tidwall/btree"
 
-	"parley/log/event"
+	"parley/log/wire"
 )
 
 // Index is an order of rows.
@@ -93,12 +93,12 @@ type Tupled[V any] struct {
 	Index[V]
 	prefix byte
 	parts  func(*V) []string
-	code   func(*V, *event.Coder)
-	dec    *event.Decoder // while rows are loaded
+	code   func(*V, *wire.Coder)
+	dec    *wire.Decoder // while rows are loaded
 }
 
 // NewTupled returns an empty table; hint and less are those of NewIndex.
-func NewTupled[V any](prefix byte, hint func(*V) uint64, less func(a, b *V) bool, parts func(*V) []string, code func(*V, *event.Coder)) Tupled[V] {
+func NewTupled[V any](prefix byte, hint func(*V) uint64, less func(a, b *V) bool, parts func(*V) []string, code func(*V, *wire.Coder)) Tupled[V] {
 	return Tupled[V]{Index: NewIndex(hint, less), prefix: prefix, parts: parts, code: code}
 }
 
@@ -131,7 +131,7 @@ func (t *Tupled[V]) key(v *V) []byte { return Key(t.prefix, t.parts(v)...) }
 // Load is Rows'. It is fastest when the rows come in the order of their keys.
 func (t *Tupled[V]) Load(key, value []byte) error {
 	if t.dec == nil {
-		t.dec = new(event.Decoder)
+		t.dec = new(wire.Decoder)
 	}
 	return decode(t.dec, key, value, t.key, t.code, func(v *V) { t.tree.Load(t.at(v)) })
 }

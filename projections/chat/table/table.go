@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"parley/log/event"
+	"parley/log/wire"
 )
 
 // Saver receives the rows that changed. What it does with them, and whether they are durable before the next event,
@@ -49,24 +50,24 @@ func Key(prefix byte, parts ...string) []byte {
 }
 
 // visit makes a visit function a message.
-type visit func(*event.Coder)
+type visit func(*wire.Coder)
 
-func (v visit) Code(c *event.Coder) { v(c) }
+func (v visit) Code(c *wire.Coder) { v(c) }
 
 // Encode returns the value of a row.
-func Encode[V any](v *V, code func(*V, *event.Coder)) []byte {
-	return event.Marshal(visit(func(c *event.Coder) { code(v, c) }))
+func Encode[V any](v *V, code func(*V, *wire.Coder)) []byte {
+	return wire.Marshal(visit(func(c *wire.Coder) { code(v, c) }))
 }
 
 // Decode decodes a row, refuses it when it is not under its own key, and sets it.
-func Decode[V any](key, value []byte, own func(*V) []byte, code func(*V, *event.Coder), set func(*V)) error {
-	return decode(new(event.Decoder), key, value, own, code, set)
+func Decode[V any](key, value []byte, own func(*V) []byte, code func(*V, *wire.Coder), set func(*V)) error {
+	return decode(new(wire.Decoder), key, value, own, code, set)
 }
 
 // decode is Decode in the memory of a decoder: a state has millions of rows.
-func decode[V any](d *event.Decoder, key, value []byte, own func(*V) []byte, code func(*V, *event.Coder), set func(*V)) error {
+func decode[V any](d *wire.Decoder, key, value []byte, own func(*V) []byte, code func(*V, *wire.Coder), set func(*V)) error {
 	v := new(V)
-	if err := d.Unmarshal(value, visit(func(c *event.Coder) { code(v, c) })); err != nil {
+	if err := d.Unmarshal(value, visit(func(c *wire.Coder) { code(v, c) })); err != nil {
 		return err
 	}
 	if !bytes.Equal(key, own(v)) {
@@ -104,8 +105,8 @@ type Keyed[K ~string, V any] struct {
 	prefix byte
 	skip   int
 	id     func(*V) K
-	code   func(*V, *event.Coder)
-	dec    *event.Decoder // while rows are loaded
+	code   func(*V, *wire.Coder)
+	dec    *wire.Decoder // while rows are loaded
 }
 
 type keyedRow struct {
@@ -122,7 +123,7 @@ func keyedLess(a, b keyedRow) bool {
 }
 
 // NewKeyed returns an empty table. skip is how many bytes all keys have in common.
-func NewKeyed[K ~string, V any](prefix byte, skip int, id func(*V) K, code func(*V, *event.Coder)) Keyed[K, V] {
+func NewKeyed[K ~string, V any](prefix byte, skip int, id func(*V) K, code func(*V, *wire.Coder)) Keyed[K, V] {
 	return Keyed[K, V]{rows: NewTree(keyedLess), prefix: prefix, skip: skip, id: id, code: code}
 }
 
@@ -215,7 +216,7 @@ func (t *Keyed[K, V]) key(v *V) []byte { return Key(t.prefix, string(t.id(v))) }
 // Load is Rows'. It is fastest when the rows come in the order of their keys.
 func (t *Keyed[K, V]) Load(key, value []byte) error {
 	if t.dec == nil {
-		t.dec = new(event.Decoder)
+		t.dec = new(wire.Decoder)
 	}
 	return decode(t.dec, key, value, t.key, t.code, func(v *V) {
 		r := t.at(t.id(v))

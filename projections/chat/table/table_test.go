@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"parley/log/event"
+	"parley/log/wire"
 )
 
 type pair struct{ a, b string }
 
-func (p *pair) code(c *event.Coder) { event.Str(c, 1, &p.a); event.Str(c, 2, &p.b) }
-func (p *pair) hint() uint64        { return Hint(p.a, 0) }
-func (p *pair) parts() []string     { return []string{p.a, p.b} }
+func (p *pair) code(c *wire.Coder) { wire.Str(c, 1, &p.a); wire.Str(c, 2, &p.b) }
+func (p *pair) hint() uint64       { return Hint(p.a, 0) }
+func (p *pair) parts() []string    { return []string{p.a, p.b} }
 
 func less(x, y *pair) bool {
 	if x.a != y.a {

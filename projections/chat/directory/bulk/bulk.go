@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"parley/log/event"
+	"parley/log/wire"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/directory/dn"
 	"parley/projections/chat/directory/plan"
@@ -71,25 +72,25 @@ type Row struct {
 }
 
 // Code visits the fields.
-func (r *Row) Code(c *event.Coder) {
-	event.Uint(c, 1, &r.Line)
-	event.Str(c, 2, &r.Kind)
+func (r *Row) Code(c *wire.Coder) {
+	wire.Uint(c, 1, &r.Line)
+	wire.Str(c, 2, &r.Kind)
 	c.Bool(3, &r.Remove)
-	event.Str(c, 4, &r.Address)
-	event.Str(c, 5, &r.ID)
-	event.Uint(c, 6, &r.Has)
-	event.Str(c, 7, &r.Name)
-	event.Str(c, 8, &r.Unit)
-	event.Str(c, 9, &r.DisplayName)
-	event.Str(c, 10, &r.Email)
-	event.Str(c, 11, &r.Description)
-	event.Str(c, 12, &r.GivenName)
-	event.Str(c, 13, &r.Surname)
-	event.Str(c, 14, &r.Company)
+	wire.Str(c, 4, &r.Address)
+	wire.Str(c, 5, &r.ID)
+	wire.Uint(c, 6, &r.Has)
+	wire.Str(c, 7, &r.Name)
+	wire.Str(c, 8, &r.Unit)
+	wire.Str(c, 9, &r.DisplayName)
+	wire.Str(c, 10, &r.Email)
+	wire.Str(c, 11, &r.Description)
+	wire.Str(c, 12, &r.GivenName)
+	wire.Str(c, 13, &r.Surname)
+	wire.Str(c, 14, &r.Company)
 	c.Bool(15, &r.Enabled)
 	c.Sub(16, r.Secret.Code)
-	event.Strs(c, 17, &r.Members)
-	event.Strs(c, 18, &r.MemberOf)
+	wire.Strs(c, 17, &r.Members)
+	wire.Strs(c, 18, &r.MemberOf)
 	c.Bool(19, &r.Lenient)
 }
 

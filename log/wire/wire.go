@@ -1,7 +1,10 @@
-package event
+// Package wire reads and writes messages in the protobuf wire format through one visit function for each, in which stored
+// bytes, requests between nodes and rows of projections are written. It is pure, and knows nothing of what they mean.
+package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -32,9 +35,12 @@ type field struct {
 	buf []byte
 }
 
-// maxFields bounds how many fields a message may have, so that hostile input cannot make a reader allocate
+// ErrCorrupt is the class of every error that says stored bytes are not what was written.
+var ErrCorrupt = errors.New("corrupt")
+
+// MaxFields bounds how many fields a message may have, so that hostile input cannot make a reader allocate
 // without end. A room change with 100,000 members fits.
-const maxFields = 1 << 17
+const MaxFields = 1 << 17
 
 // Message is anything with a visit function.
 type Message interface{ Code(*Coder) }
@@ -49,17 +55,17 @@ func Marshal(m Message) []byte {
 // Unmarshal reads the wire form b into m. Fields that m does not visit are ignored. Byte slices in m do not
 // alias b.
 func Unmarshal(b []byte, m Message) error {
-	return unmarshal(&Coder{}, b, m.Code)
+	return new(Coder).Read(b, m.Code)
 }
 
 // Decoder reads one message after the other in the same memory: for whoever reads millions. The zero value is ready.
 type Decoder struct{ c Coder }
 
 // Unmarshal is the function of the same name.
-func (d *Decoder) Unmarshal(b []byte, m Message) error { return unmarshal(&d.c, b, m.Code) }
+func (d *Decoder) Unmarshal(b []byte, m Message) error { return d.c.Read(b, m.Code) }
 
-// unmarshal is Unmarshal in the memory of c.
-func unmarshal(c *Coder, b []byte, visit func(*Coder)) error {
+// Read reads the wire form b through a visit function, in the memory of what was read before.
+func (c *Coder) Read(b []byte, visit func(*Coder)) error {
 	if err := c.read(b); err != nil {
 		return err
 	}
@@ -67,9 +73,18 @@ func unmarshal(c *Coder, b []byte, visit func(*Coder)) error {
 	return c.err
 }
 
-func newReader(b []byte) (*Coder, error) {
-	c := &Coder{}
-	return c, c.read(b)
+// Write returns the wire form that a visit function writes, until the next call: it is in the memory of what was written before.
+func (c *Coder) Write(visit func(*Coder)) ([]byte, error) {
+	*c = Coder{out: c.out[:0]}
+	visit(c)
+	return c.out, c.err
+}
+
+// Size returns how many bytes a visit function would write.
+func Size(visit func(*Coder)) (int, error) {
+	c := Coder{counting: true}
+	visit(&c)
+	return c.size, c.err
 }
 
 // read makes c a reader of b. Everything but the memory of an earlier message is forgotten.
@@ -106,8 +121,8 @@ func appendFields(in []field, b []byte) ([]field, error) {
 			return in, fmt.Errorf("message field %d: %w: %w", num, protowire.ParseError(n), ErrCorrupt)
 		}
 		b = b[n:]
-		if count++; count > maxFields {
-			return in, fmt.Errorf("message has more than %d fields: %w", maxFields, ErrCorrupt)
+		if count++; count > MaxFields {
+			return in, fmt.Errorf("message has more than %d fields: %w", MaxFields, ErrCorrupt)
 		}
 		in = append(in, f)
 	}
@@ -137,6 +152,14 @@ func (c *Coder) Fail(err error) {
 	}
 }
 
+// Raw returns a field of wire type bytes as it stands, while the message is read; nil if there is none.
+func (c *Coder) Raw(num protowire.Number) []byte {
+	if f := c.find(num, protowire.BytesType); f != nil {
+		return f.buf
+	}
+	return nil
+}
+
 // find returns the last occurrence of a field, as protobuf asks.
 func (c *Coder) find(num protowire.Number, typ protowire.Type) *field {
 	for i := len(c.in) - 1; i >= 0; i-- {
@@ -154,8 +177,8 @@ func (c *Coder) find(num protowire.Number, typ protowire.Type) *field {
 // field counts a field that is written. More than a reader accepts are refused here: they could be written, but never
 // read again.
 func (c *Coder) field() {
-	if c.fields++; c.fields > maxFields {
-		c.Fail(fmt.Errorf("message has more than %d fields", maxFields))
+	if c.fields++; c.fields > MaxFields {
+		c.Fail(fmt.Errorf("message has more than %d fields", MaxFields))
 	}
 }
 
