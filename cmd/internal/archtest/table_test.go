@@ -58,7 +58,7 @@ var testOnly = map[string][]string{
 	"sipfront/siptest":            {"cmd/parley", "cmd/parley-bench", "cmd/internal/*"},
 }
 
-// table is section 2 of the house rules.
+// table says what may import what. docs/architecture.md says what each package is for.
 var table = []row{
 	{pkg: "log/event", pure: true, lines: 2000, libs: []string{protobuf, s2},
 		never: []ban{{"", "the vocabulary is below everything: all of ours may import it"}}},
