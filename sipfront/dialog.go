@@ -19,7 +19,7 @@ import (
 const maxDialogs = 256
 
 // dialog is one INVITE's. It is pinned to the flow that the INVITE came on, whatever Contact, Via and Record-Route
-// say: that is the one way back that is known to work (SIP measurements, sections 4 and 6).
+// say: the connection that a client made is the one way back through whatever stands before him (RFC 5626, section 1).
 type dialog struct {
 	client   *client
 	user     event.Principal

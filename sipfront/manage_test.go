@@ -149,6 +149,50 @@ func TestDenials(t *testing.T) {
 	}
 }
 
+// TestOutsiders: what docs/protocol.md says of who may not know of a room. A category that does not let somebody in hides its
+// rooms from commands about them; who wants to enter, read, search or post hears that he may not, but for secret rooms.
+func TestOutsiders(t *testing.T) {
+	s := serve(t, func(c *sipfront.Config) { c.Files = tokens{} })
+	walled := s.must(&chat.CreateCategory{Info: event.CategoryInfo{Name: "Walled", Allowed: []event.Principal{"*"}, Denied: []event.Principal{"sip:dave@contoso.test"}, ChatHistory: true}}).Result.Category
+	make := func(name string, privacy event.Privacy, disabled bool) string {
+		i := event.RoomInfo{Name: name, Category: walled, Privacy: privacy, Disabled: disabled}
+		return chat.RoomURI(domain, s.must(&chat.CreateRoom{Info: i}).Result.Room)
+	}
+	dave := s.client("dave")
+	const disabled = "410 ERROR_NODE_DISABLED"
+	for _, c := range []struct {
+		room         string
+		enter, about string
+		post         int
+	}{
+		{make("Hall", event.PrivacyOpen, false), forbidden, noNode, 403},
+		{make("Desk", event.PrivacyClosed, false), forbidden, noNode, 403},
+		{make("Safe", event.PrivacySecret, false), noNode, noNode, 404},
+		{make("Attic", event.PrivacyOpen, true), disabled, noNode, 410},
+		{make("Vault", event.PrivacySecret, true), noNode, noNode, 404},
+		{nowhere, noNode, noNode, 404},
+	} {
+		all := &xccos.Data{Rooms: []xccos.ChanID{{Domain: domain, Value: siptest.RoomID(c.room)}}, Chans: []xccos.ChanIB{{URI: c.room}},
+			Context: &xccos.BCQ{Date: &xccos.DateRange{}, MsgID: &xccos.MsgID{ID: 1}, Text: &xccos.TextQuery{Words: "x"}},
+			Search:  &xccos.QIB{Role: xccos.RoleMember}, File: &xccos.FTDB{ChannelURI: c.room, FileURL: "x"}}
+		for _, id := range []string{xccos.CmdJoin, xccos.CmdBCContext, xccos.CmdBCByMsg, xccos.CmdBCByDate, xccos.CmdBCSearch} {
+			refused(t, dave, id, all, c.enter)
+		}
+		for _, id := range []string{xccos.CmdGetNode, xccos.CmdGetUsers, xccos.CmdUserSearch, xccos.CmdChanModify, xccos.CmdChanDisable, xccos.CmdGetFUTok, xccos.CmdGetFDTok} {
+			refused(t, dave, id, all, c.about)
+		}
+		part := notJoined
+		if c.room == nowhere {
+			part = noNode
+		}
+		refused(t, dave, xccos.CmdPart, all, part)
+		refused(t, dave, xccos.CmdChanDelete, all, forbidden)
+		if st := dave.Post(c.room, "x"); st != c.post {
+			t.Errorf("%s: post: %d, want %d", c.room, st, c.post)
+		}
+	}
+}
+
 // TestNotEnabled: whoever may not use persistent chat any more is turned out, and may send no command even before that.
 func TestNotEnabled(t *testing.T) {
 	s := serve(t, nil)

@@ -11,8 +11,8 @@ import (
 	"parley/sipfront/xccos"
 )
 
-// load is the budget of deliveries: one post to 10,000 members costs as much as 10,000 round trips, so requests are the
-// wrong unit (SIP measurements, section 6). Deliveries are charged when they happen; while the account is in debt
+// load is the budget of deliveries: a post costs by the members who get it (docs/performance.md, fanout), and each of them
+// answers, so requests are the wrong unit. Deliveries are charged when they happen; while the account is in debt
 // new work is refused. What is refused costs as little as what is answered, so goodput holds.
 type load struct {
 	rate, burst float64

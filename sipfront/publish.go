@@ -19,8 +19,8 @@ const (
 	maxSettings = 256 << 10 // of all of a user; requests that are on their way together may go a little beyond
 )
 
-// service answers SERVICE to oneself: category publications, and other requests that need no more than a 200 (client
-// study, section 6).
+// service answers SERVICE to oneself: category publications (docs/protocol.md, Around it: SIP), and other requests that
+// need no more than a 200.
 func (c *client) service(m *flow.Message) {
 	st := c.front.backend.State()
 	user := c.admit(m, st)

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -146,6 +148,67 @@ func TestHistoryOff(t *testing.T) {
 	if p := posts[0].Event.(*event.Posted); len(posts) != 1 || !p.Unlogged || p.Text != "between us" {
 		t.Errorf("the log has %+v", posts)
 	}
+}
+
+// TestHistoryTurnedOff: what was said before history was turned off is neither read nor found any more, also by a search that
+// is under way; of several rooms the others are searched. What is shown is what the log says.
+func TestHistoryTurnedOff(t *testing.T) {
+	s := serve(t, nil)
+	depot := event.RoomID("00000000-0000-4000-8000-000000000105")
+	kept := s.must(&chat.CreateCategory{Info: event.CategoryInfo{Name: "Kept", Allowed: []event.Principal{"*"}, ChatHistory: true}}).Result.Category
+	s.must(&chat.CreateRoom{ID: depot, Info: event.RoomInfo{Name: "Depot", Category: kept, Privacy: event.PrivacyOpen}})
+	bob := s.client("bob")
+	both := []xccos.ChanIB{{URI: lobby}, {URI: chat.RoomURI(domain, depot)}}
+	for i := range both {
+		bob.Join(both[i].URI)
+		bob.Post(both[i].URI, "the tug")
+	}
+	check(t, bob)
+	asked := 0
+	search := func(rooms []xccos.ChanIB, want string, searched, found int) {
+		t.Helper()
+		if got := shown(good(t, bob, xccos.CmdBCSearch, &xccos.Data{Chans: rooms, Context: &xccos.BCQ{Text: &xccos.TextQuery{Words: "tug"}}})); got != want {
+			t.Errorf("search: %q, want %q", got, want)
+		}
+		asked++
+		all := s.ofKind(event.KindMessageSearched)
+		if e := all[len(all)-1].Event.(*event.MessageSearched); len(all) != asked || len(e.Rooms) != searched || int(e.Found) != found {
+			t.Errorf("%d searches in the log, want %d; the last is %+v", len(all), asked, e)
+		}
+	}
+	turned := func(on bool) *chat.ChangeCategory {
+		g, _ := s.State().CategoryByName("General")
+		g.Info.ChatHistory = on
+		return &chat.ChangeCategory{ID: g.ID, Info: g.Info}
+	}
+	search(both, "101: 1 of 1, 105: 1 of 1", 2, 2)
+	s.must(turned(false))
+	search(both[:1], "101:", 1, 0)
+	search(both, "101:, 105: 1 of 1", 1, 1)
+	for id, q := range map[string]*xccos.BCQ{
+		xccos.CmdBCContext: nil,
+		xccos.CmdBCByMsg:   {MsgID: &xccos.MsgID{ID: 1}},
+		xccos.CmdBCByDate:  {Date: &xccos.DateRange{}},
+	} {
+		if got := shown(good(t, bob, id, &xccos.Data{Chans: both[:1], Context: q})); got != "101:" {
+			t.Errorf("%s: %q", id, got)
+		}
+	}
+	s.must(turned(true))
+	search(both, "101: 1 of 1, 105: 1 of 1", 2, 2)
+
+	s.gate.Lock() // the node still knows the history as on when it looks, the rules know it as off
+	release := sync.OnceFunc(s.gate.Unlock)
+	defer release()
+	s.Submit(chat.Request{Origin: admin, Command: turned(false)}, func(chat.Outcome, error) {})
+	eventually(t, "the change is next", func() bool { return len(s.queue) == 0 })
+	go func() {
+		for end := time.Now().Add(30 * time.Second); len(s.queue) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		release()
+	}()
+	search(both[:1], "101:", 1, 0)
 }
 
 // TestContent: each kind of message arrives as it was sent, is known for what it is, and is held to its own limit.

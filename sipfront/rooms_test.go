@@ -2,7 +2,6 @@ package sipfront_test
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +37,7 @@ func TestRefusedPosts(t *testing.T) {
 		return m.Status()
 	}
 	me := "sip:bob@contoso.test"
+	most := int(s.State().Limits().MessageSizeLimit)
 	for _, c := range []struct {
 		what, room, author, text string
 		want                     int
@@ -53,8 +53,8 @@ func TestRefusedPosts(t *testing.T) {
 		{"no such room", "ma-chan://contoso.test/00000000-0000-4000-8000-000000000999", me, "x", 404},
 		{"another domain", "ma-chan://other.test/00000000-0000-4000-8000-000000000101", me, "x", 404},
 		{"no room URI", "lobby", me, "x", 404},
-		{"too long", lobby, me, strings.Repeat("x", chat.MaxMessageBytes+1), 413},
-		{"longest", lobby, me, strings.Repeat("x", chat.MaxMessageBytes), 200},
+		{"too long", lobby, me, strings.Repeat("x", most+1), 413},
+		{"longest", lobby, me, strings.Repeat("x", most), 200},
 		{"empty", lobby, me, "", 400},
 	} {
 		if got := post(c.room, c.author, c.text); got != c.want {
@@ -286,8 +286,8 @@ func TestQuietRoom(t *testing.T) {
 	first := s.client("alice")
 	first.Join(lobby)
 	check(t, first)
-	for i := range chat.ParticipantUpdateLimit + 1 {
-		u := "q" + strconv.Itoa(i)
+	for i := range s.State().Limits().ParticipantUpdateLimit + 1 {
+		u := fmt.Sprint("q", i)
 		s.user(u, true)
 		if _, err := s.run(chat.Origin{By: event.UserPrincipal(u + "@" + domain), Endpoint: "e", Node: "n2", Incarnation: 1}, &chat.Join{Rooms: []event.RoomID{event.RoomID(siptest.RoomID(lobby))}}); err != nil {
 			t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"parley/sipfront/xccos"
 )
 
-// sipStatus is the SIP side of a refusal: the answer to a post (house interfaces, "A refused post"). The XCCOS side
-// is xccos.Resp. These two are the only places that know what a class of error looks like outside.
+// sipStatus is the SIP side of a refusal: the answer to a post (docs/protocol.md, Envelope). The XCCOS side is
+// xccos.Resp. These two are the only places that know what a class of error looks like outside.
 func sipStatus(code chat.Code) (int, string) {
 	switch code {
 	case chat.CodeInvalid:

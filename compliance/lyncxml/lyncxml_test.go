@@ -83,7 +83,7 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
-// The document as its readers see it (section 3.3 of the product's features).
+// The document as its readers see it (docs/compliance.md, Files; conversations.xsd).
 type (
 	doc struct {
 		Conversations []conversation `xml:"Conversation"`

@@ -167,7 +167,7 @@ func (d *decider) post(c *Post) (Decision, error) {
 
 // readHistory fixes which messages an answer shows, so that the log says what was read. One need not be joined.
 func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
-	r, rights, err := d.admit("read history", c.Room)
+	_, rights, err := d.admit("read history", c.Room)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -175,7 +175,7 @@ func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
 		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room).Breaks(d.shut(c.Room), d.By)
 	}
 	e := &event.HistoryRead{Endpoint: d.Endpoint, Asked: c.Last}
-	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.categories.Get(r.Info.Category).Info.ChatHistory {
+	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.ShowsHistory(c.Room) {
 		e.First, e.Last = d.historyRange(c, last)
 	}
 	return d.one(c.Room, e, Result{Room: c.Room, First: e.First, Last: e.Last})

@@ -26,7 +26,9 @@ func (d *decider) historyRange(c *ReadHistory, last uint64) (from, to uint64) {
 	return from, min(to, from+n-1)
 }
 
-// searchMessages records a search. A room that may not be read refuses all: nothing was shown.
+// searchMessages records a search. A room that may not be read refuses all: nothing was shown. Rooms that show no history are
+// left out, and refused in the result: nothing is shown of them (R14). What is found was counted by a node that may not have
+// known that yet, so it is at most what the event says.
 func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
 	if err := checkRooms("search", c.Rooms); err != nil {
 		return Decision{}, err
@@ -37,11 +39,14 @@ func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
 	rooms := slices.Clone(c.Rooms)
 	slices.Sort(rooms)
 	rooms = slices.Compact(rooms)
+	var shown []event.RoomID
+	var out Result
 	for _, id := range rooms {
 		if d.Trusted {
 			if d.s.rooms.Get(id) == nil {
 				return Decision{}, inRoom(id, CodeNotFound, "search: no room %s", id)
 			}
+			shown = append(shown, id)
 			continue
 		}
 		_, rights, err := d.admit("search", id)
@@ -49,14 +54,23 @@ func (d *decider) searchMessages(c *SearchMessages) (Decision, error) {
 			return Decision{}, err
 		}
 		if !rights.ReadHistory {
-			return Decision{}, inRoom(id, CodeForbidden, "search: %s may not read room %s", d.By, id).Breaks("R5", d.By)
+			return Decision{}, inRoom(id, CodeForbidden, "search: %s may not read room %s", d.By, id).Breaks(d.shut(id), d.By)
+		}
+		if d.s.ShowsHistory(id) {
+			shown = append(shown, id)
+		} else {
+			out.Refused = append(out.Refused, *inRoom(id, CodeForbidden, "search: room %s shows no history", id).Breaks("R14", ""))
 		}
 	}
-	var room event.RoomID
-	if len(rooms) == 1 {
-		room = rooms[0]
+	found := c.Found
+	if len(shown) == 0 { // where it was asked is heard of all the same, as with a read of nothing
+		shown, found = rooms, 0
 	}
-	return d.one(room, &event.MessageSearched{Endpoint: d.Endpoint, Rooms: rooms, Query: c.Query, Limit: c.Limit, Found: c.Found}, Result{})
+	var room event.RoomID
+	if len(shown) == 1 {
+		room = shown[0]
+	}
+	return d.one(room, &event.MessageSearched{Endpoint: d.Endpoint, Rooms: shown, Query: c.Query, Limit: c.Limit, Found: found}, out)
 }
 
 // removeMessages decides a removal of single messages (R9). What the state can know of the list it checks: the room, that

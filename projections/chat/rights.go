@@ -88,6 +88,13 @@ func (s *State) Rights(room event.RoomID, by event.Principal) Rights {
 	return s.rights(r, s.dir.User(by))
 }
 
+// ShowsHistory reports whether those who may read a room are shown what was said there: its category may have it off, which is
+// no matter of rights (docs/rules.md, R14).
+func (s *State) ShowsHistory(room event.RoomID) bool {
+	r := s.rooms.Get(room)
+	return r != nil && s.categories.Get(r.Info.Category).Info.ChatHistory
+}
+
 func (s *State) rights(r *Room, u *User) Rights {
 	if u == nil || !s.enabled(u) {
 		return Rights{}

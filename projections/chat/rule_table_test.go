@@ -80,6 +80,11 @@ func (s *scene) in(room event.RoomID, who string) bool { return s.s.Participates
 
 func join(room event.RoomID) *Join { return &Join{Rooms: []event.RoomID{room}} }
 
+// find is a search of somebody who was shown two messages, as far as his node knew.
+func find(rooms ...event.RoomID) *SearchMessages {
+	return &SearchMessages{Rooms: rooms, Query: event.Query{Text: "x"}, Found: 2}
+}
+
 // TestRulesOfTheProtocol goes through the table of rules (docs/rules.md), one after the other: what each
 // lets happen, and what it refuses.
 func TestRulesOfTheProtocol(t *testing.T) {
@@ -97,6 +102,7 @@ func TestRulesOfTheProtocol(t *testing.T) {
 			s.refused(admin, s.change(admin, room, nil, give(bob, manager)), CodeForbidden, "R1", bob)
 			s.refused(as("bob"), join(room), CodeForbidden, "R1", bob)
 			s.refused(as("bob"), &ReadHistory{Room: room}, CodeForbidden, "R1", bob)
+			s.refused(as("bob"), find(room), CodeForbidden, "R1", bob)
 			s.refused(as("bob"), &CreateRoom{Info: event.RoomInfo{Name: "Nook", Category: g}}, CodeForbidden, "R2", bob)
 			s.must(as("carol"), join(room)) // open: everybody in scope
 		}},
@@ -128,6 +134,7 @@ func TestRulesOfTheProtocol(t *testing.T) {
 		{"R5", "a manager who is no member does not join; a presenter is a member", func(s *scene) {
 			room := s.make(event.RoomInfo{Name: "Desk", Type: event.RoomAuditorium}, give(alice, manager))
 			s.refused(as("alice"), join(room), CodeForbidden, "R5", alice)
+			s.refused(as("alice"), find(room), CodeForbidden, "R5", alice)
 			s.refused(admin, s.change(admin, room, nil, give(bob, presenter)), CodeForbidden, "R5", bob)
 			s.must(admin, s.change(admin, room, nil, give(bob, presenter|member), give(alice, manager|member)))
 			s.must(as("alice"), join(room))
@@ -227,7 +234,7 @@ func TestRulesOfTheProtocol(t *testing.T) {
 			c.Revision = 0 // says that it does not care
 			s.must(as("alice"), c)
 		}},
-		{"R14", "without history nothing is kept for reading: posts are marked and reads are empty", func(s *scene) {
+		{"R14", "without history nothing is kept for reading: posts are marked, reads are empty and searches find nothing", func(s *scene) {
 			g := s.category("Forgetful", []event.Principal{Everyone}, func(i *event.CategoryInfo) { i.ChatHistory = false })
 			room := s.make(event.RoomInfo{Name: "Desk", Category: g}, give(alice, member))
 			s.must(as("alice"), join(room))
@@ -237,6 +244,27 @@ func TestRulesOfTheProtocol(t *testing.T) {
 			}
 			if d := s.must(as("alice"), &ReadHistory{Room: room}); d.Result.First != 0 || d.Result.Last != 0 {
 				s.t.Fatalf("%+v", d.Result)
+			}
+			other := s.make(event.RoomInfo{Name: "Diary"}, give(alice, member))
+			for _, c := range []struct {
+				asked, searched []event.RoomID
+				found           uint64
+				off             int
+			}{
+				{[]event.RoomID{room}, []event.RoomID{room}, 0, 1},
+				{[]event.RoomID{room, other}, []event.RoomID{other}, 2, 1},
+				{[]event.RoomID{other}, []event.RoomID{other}, 2, 0},
+			} {
+				d := s.must(as("alice"), find(c.asked...))
+				v, ok := d.Events[0].Event.(*event.MessageSearched)
+				if !ok || !slices.Equal(v.Rooms, c.searched) || v.Found != c.found || len(d.Result.Refused) != c.off {
+					s.t.Errorf("%v searched: %+v, refused %+v", c.asked, d.Events[0].Event, d.Result.Refused)
+				}
+				for _, f := range d.Result.Refused {
+					if f.Room != room || f.Rule != "R14" {
+						s.t.Errorf("%v searched: refused %+v", c.asked, f)
+					}
+				}
 			}
 		}},
 		{"R15", "users need to be enabled", func(s *scene) {

@@ -88,21 +88,19 @@ type Node struct {
 // Feed is a compliance stream: who owns it, what is cut and what is proven durable.
 type Feed = feeds.Feed
 
-// Limits of the rules (docs/rules.md, Limits, says which are the product's).
+// Limits of the rules (docs/rules.md, Limits, says which are the product's). Those that a configuration sets are in
+// policy.DefaultConfiguration.
 const (
-	ParticipantUpdateLimit = 75   // above it a room is quiet; it speaks again below 80 % of it
-	DefaultHistory         = 30   // messages, when a client does not say how many
-	MaxHistory             = 500  // messages in one answer
-	MaxMessageBytes        = 8000 // UTF-8 bytes of message text
-	MaxNameBytes           = form.MaxNameBytes
-	MaxNameCharacters      = form.MaxNameCharacters
-	MaxDescriptionBytes    = form.MaxDescriptionBytes
-	MaxRTFBytes            = messages.MaxRTFBytes
-	MaxPrincipalBytes      = form.MaxPrincipalBytes
-	MaxPrincipals          = form.MaxPrincipals
-	MaxJoinRooms           = 1000 // in one join or part
-	MaxSettings            = 1000 // of one user
-	MaxSettingBytes        = 16 << 10
+	MaxHistory          = 500 // messages in one answer
+	MaxNameBytes        = form.MaxNameBytes
+	MaxNameCharacters   = form.MaxNameCharacters
+	MaxDescriptionBytes = form.MaxDescriptionBytes
+	MaxRTFBytes         = messages.MaxRTFBytes
+	MaxPrincipalBytes   = form.MaxPrincipalBytes
+	MaxPrincipals       = form.MaxPrincipals
+	MaxJoinRooms        = 1000 // in one join or part
+	MaxSettings         = 1000 // of one user
+	MaxSettingBytes     = 16 << 10
 )
 
 // State is what the rules know at an offset. It is a persistent value: Clone is O(1) and the two share what

@@ -54,8 +54,9 @@ type foundIn struct {
 
 // searchMessages looks for messages by words and authors. What was looked for and how much was shown is an event, and the
 // reply waits for it: nobody reads by searching what no auditor hears of. So a search has no identity: one that is repeated
-// shows what is found then, and is a search of its own. Rights are asked twice: here, so that nothing is read in vain, and
-// by the rules, which refuse the search when they are gone.
+// shows what is found then, and is a search of its own. Rights, and whether a room shows its history, are asked twice: here,
+// so that nothing is read in vain, and by the rules, which refuse the search when they are gone, and the room when it shows
+// none.
 func (d *Desk) searchMessages(k *Call) {
 	s := searching{q: k.data().Context}
 	var refusal *chat.Refusal
@@ -73,7 +74,7 @@ func (d *Desk) searchMessages(k *Call) {
 		for _, room := range s.rooms {
 			var f foundIn
 			var err error
-			if st.Rights(room, k.user()).ReadHistory {
+			if st.Rights(room, k.user()).ReadHistory && st.ShowsHistory(room) {
 				f, err = d.find(ctx, &s, room, budget)
 			}
 			if err != nil {
@@ -89,6 +90,7 @@ func (d *Desk) searchMessages(k *Call) {
 				k.fail(chat.AsRefusal(err))
 				return
 			}
+			s.hide(o.Result.Refused)
 			k.Reply(o.Offset, func(st *chat.State) (*xccos.Data, *chat.Refusal) {
 				for _, room := range s.rooms {
 					if refusal := readable(st, room, k.user()); refusal != nil {
@@ -173,6 +175,15 @@ func (d *Desk) find(ctx context.Context, s *searching, room event.RoomID, budget
 			if ask.From = ids[len(ids)-1] - 1; ask.From == 0 {
 				return f, nil
 			}
+		}
+	}
+}
+
+// hide takes out what was found in rooms of which the rules let nothing be shown.
+func (s *searching) hide(refused []chat.Refusal) {
+	for i := range refused {
+		if at := slices.Index(s.rooms, refused[i].Room); at >= 0 {
+			s.found[at] = foundIn{}
 		}
 	}
 }

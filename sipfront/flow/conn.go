@@ -3,8 +3,8 @@
 //
 // It knows messages, not dialogs or rooms: the application gives it a Handler. It starts no goroutine and no timer
 // per message. sipgo's message parser works above it on whole messages; its transport and transaction layers are
-// not used for streams, because they reorder requests and do not bound what a stalled reader costs (SIP measurements,
-// section 4).
+// not used for streams, because they reorder requests (docs/decisions/0007-udp-transactions.md) and do not bound what a
+// stalled reader costs; what it costs here is in docs/performance.md, stall.
 package flow
 
 import (

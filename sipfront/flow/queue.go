@@ -8,7 +8,7 @@ import (
 )
 
 // Bounds of what is queued for one connection. A client that does not read is closed, never waited for: it comes
-// back and reads the history (SIP measurements, section 6). Chat messages are never dropped silently.
+// back and reads the history (docs/architecture.md, Who may lose what). Chat messages are never dropped silently.
 const (
 	maxQueuedAge  = 15 * time.Second
 	writeChunk    = 16 << 10 // bytes rendered for one write, and for one TLS record

@@ -58,7 +58,7 @@ var testOnly = map[string][]string{
 	"sipfront/siptest":            {"cmd/parley", "cmd/parley-bench", "cmd/internal/*"},
 }
 
-// table is section 2 of the house rules.
+// table says what may import what. docs/architecture.md says what each package is for.
 var table = []row{
 	{pkg: "log/wire", pure: true, libs: []string{protobuf},
 		never: []ban{{"", "it knows how bytes stand and not what they mean: all of ours may import it"}}},

@@ -344,7 +344,7 @@ func (m *ReceiptFeed) Code(c *wire.Coder) { c.Sub(1, m.Receipt.Code) }
 // Result is what the caller gets besides the events' offset.
 type Result struct {
 	Duplicate bool         // the command had taken effect before: no new event
-	Refused   []Refusal    // rooms of a batch that were refused
+	Refused   []Refusal    // rooms of a batch that were refused, of a search that show no history
 	Room      event.RoomID // made or changed
 	Category  event.CategoryID
 	MessageID uint64 // of a post

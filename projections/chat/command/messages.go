@@ -10,7 +10,8 @@ type (
 	// ReadInvitations says that By has seen his invitations up to an id; State.Invitations has them.
 	ReadInvitations struct{ UpTo uint64 }
 	// SearchMessages records that By searched rooms and was shown Found messages: every room must be one that he may
-	// read. A caller that searches for him asks State.Rights first.
+	// read. A caller that searches for him asks State.Rights and State.ShowsHistory first. Of the rooms in Result.Refused,
+	// whose category shows no history, he is shown nothing.
 	SearchMessages struct {
 		Rooms []event.RoomID
 		Query event.Query
