@@ -59,7 +59,7 @@ type page struct {
 }
 
 // tagOf mixes an id, so that ids that somebody counts up are spread as well. It is no secret: who makes many of one tag
-// makes finding them slower.
+// makes finding them slower, by the rows of one full page and a tree of the rest.
 func tagOf(id key) uint32 {
 	const prime = 0x9e3779b97f4a7c15
 	h := (id.hi ^ id.hi>>32) * prime
@@ -104,7 +104,7 @@ func (x *index) find(id key, row func(event.Offset) *seen) *seen {
 			if p.tags[i] != tag {
 				continue
 			}
-			if r := row(p.offsets[i]); r.id == id {
+			if r := row(p.offsets[i]); r != nil && r.id == id {
 				return r
 			}
 		}

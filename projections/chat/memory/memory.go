@@ -16,7 +16,7 @@ import (
 const (
 	// For is how long a command is remembered, in nanoseconds of log time.
 	For = event.Time(24 * 3600 * 1e9)
-	// Most is how many commands are remembered: about 1 GiB of memory. Above, the oldest is forgotten before its day is
+	// Most is how many commands are remembered: about 600 MiB of memory. Above, the oldest is forgotten before its day is
 	// over, and a client that repeats it then is not recognised. A pool gets there with 97 posts a second all day.
 	Most = 8 << 20
 	// PerEvent bounds how many are forgotten with one event; an event remembers one at most.
