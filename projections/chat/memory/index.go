@@ -251,14 +251,11 @@ func (b *branch) split(i, level int) {
 	b.put(halves[1], lower+n/2, level)
 }
 
-// deepen puts a branch between a slot and its page.
+// deepen puts a branch between a slot and its page, which is split next: whose it is does not matter any more.
 func (b *branch) deepen(i int, o *owner) {
 	c := &branch{owner: o}
 	for j := range c.pages {
 		c.pages[j] = b.pages[i]
-	}
-	if b.mine>>i&1 == 1 {
-		c.mine = ^uint64(0)
 	}
 	if b.below == nil {
 		b.below = new([fanOut]*branch)
