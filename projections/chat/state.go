@@ -187,7 +187,7 @@ func NewState() *State {
 }
 
 // NewStateToRead returns the state before the first event for somebody who folds only to look: it does not remember the
-// commands that took effect, which may be a gigabyte, so Decide would take a retry for something new.
+// commands that took effect, which may be 600 MiB, so Decide would take a retry for something new.
 func NewStateToRead() *State {
 	s := NewState()
 	s.Forget()

@@ -3,7 +3,9 @@
 package memory
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/tidwall/btree"
 
@@ -15,7 +17,7 @@ import (
 const (
 	// For is how long a command is remembered, in nanoseconds of log time.
 	For = event.Time(24 * 3600 * 1e9)
-	// Most is how many commands are remembered: about 1 GiB of memory. Above, the oldest is forgotten before its day is
+	// Most is how many commands are remembered: about 600 MiB of memory. Above, the oldest is forgotten before its day is
 	// over, and a client that repeats it then is not recognised. A pool gets there with 97 posts a second all day.
 	Most = 8 << 20
 	// PerEvent bounds how many are forgotten with one event; an event remembers one at most.
@@ -27,6 +29,13 @@ type key struct{ hi, lo uint64 }
 
 func keyOf(id event.CommandID) key {
 	return key{binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])}
+}
+
+func (k key) compare(l key) int {
+	if c := cmp.Compare(k.hi, l.hi); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.lo, l.lo)
 }
 
 func (k key) id() (id event.CommandID) {
@@ -44,13 +53,6 @@ type seen struct {
 	a, b   uint64
 }
 
-func seenByID(x, y seen) bool {
-	if x.id.hi != y.id.hi {
-		return x.id.hi < y.id.hi
-	}
-	return x.id.lo < y.id.lo
-}
-
 func (x *seen) code(c *wire.Coder) {
 	id := x.id.id()
 	c.Fixed(1, id[:])
@@ -63,22 +65,22 @@ func (x *seen) code(c *wire.Coder) {
 
 // Memory is the commands remembered. It is a persistent value: Copy is O(1).
 type Memory struct {
-	prefix byte
-	limit  int
-	seen   *btree.BTreeG[seen]
-	due    *btree.Map[event.Offset, key] // derived: in the order in which they are forgotten
-	oldest event.Time                    // derived; meaningless when there is none
+	prefix  byte
+	limit   int
+	rows    queue                             // in the order in which they are forgotten
+	index   index                             // derived: where a command is in the queue
+	loading *btree.Map[event.Offset, *[]seen] // rows loaded and not linked, by the leading bits of their offset; nil: none
 }
 
 // New returns an empty memory of at most limit commands; 0: it remembers none.
 func New(prefix byte, limit int) Memory {
-	return Memory{prefix: prefix, limit: limit, seen: table.NewTree(seenByID), due: btree.NewMap[event.Offset, key](0)}
+	return Memory{prefix: prefix, limit: limit, rows: newQueue(), index: newIndex()}
 }
 
 // Copy returns an independent copy in O(1). Only the goroutine that changes m may call it.
 func (m *Memory) Copy() Memory {
 	c := *m
-	c.seen, c.due = m.seen.Copy(), m.due.Copy()
+	c.rows, c.index = m.rows.copy(), m.index.copy()
 	return c
 }
 
@@ -86,14 +88,14 @@ func (m *Memory) Copy() Memory {
 func (m *Memory) Forget() { *m = New(m.prefix, 0) }
 
 // Len returns how many commands are remembered.
-func (m *Memory) Len() int { return m.due.Len() }
+func (m *Memory) Len() int { return m.rows.n }
 
 // Oldest returns the log time of the oldest command, 0 if there is none.
 func (m *Memory) Oldest() event.Time {
-	if m.due.Len() == 0 {
-		return 0
+	if x := m.rows.first(); x != nil {
+		return x.at
 	}
-	return m.oldest
+	return 0
 }
 
 func (m *Memory) key(x *seen) []byte {
@@ -101,74 +103,88 @@ func (m *Memory) key(x *seen) []byte {
 	return append([]byte{m.prefix}, id[:]...)
 }
 
-// Load is table.Rows'.
+// loadBits is how many trailing bits of an offset are those of one array while rows are loaded: with one array for all, and
+// another when it grows, loading would need the memory two or three times.
+const loadBits = 12
+
+// Load is table.Rows'. The row is remembered after Link.
 func (m *Memory) Load(key, value []byte) error {
-	return table.Decode(key, value, m.key, (*seen).code, func(x *seen) { m.seen.Set(*x) })
-}
-
-// Each is table.Rows'.
-func (m *Memory) Each(yield func(key, value []byte) bool) bool {
-	more := true
-	m.seen.Scan(func(x seen) bool {
-		more = yield(m.key(&x), table.Encode(&x, (*seen).code))
-		return more
+	return table.Decode(key, value, m.key, (*seen).code, func(x *seen) {
+		if m.loading == nil {
+			m.loading = btree.NewMap[event.Offset, *[]seen](0)
+		}
+		rows, ok := m.loading.Get(x.offset >> loadBits)
+		if !ok {
+			rows = new([]seen)
+			m.loading.Set(x.offset>>loadBits, rows)
+		}
+		*rows = append(*rows, *x)
 	})
-	return more
 }
 
-// Link builds what is derived, after the rows were loaded.
+// Link builds what is derived, after the rows were loaded into an empty memory: they come in the order of their keys, and are
+// wanted in that of their offsets.
 func (m *Memory) Link() {
-	m.seen.Scan(func(x seen) bool {
-		m.due.Set(x.offset, x.id)
-		return true
-	})
-	m.noteOldest()
+	for m.loading != nil {
+		_, rows, ok := m.loading.PopMin()
+		if !ok {
+			m.loading = nil
+			return
+		}
+		slices.SortFunc(*rows, func(x, y seen) int { return cmp.Compare(x.offset, y.offset) })
+		for i, x := range *rows {
+			if i > 0 && x.offset == (*rows)[i-1].offset {
+				continue // an event has one command: these rows are not what we saved, and the state's hash will tell
+			}
+			m.rows.push(x)
+			m.index.add(x.id, x.offset)
+		}
+	}
+}
+
+// Each is table.Rows'. It sorts, because nothing else needs the order of the keys.
+func (m *Memory) Each(yield func(key, value []byte) bool) bool {
+	return m.rows.byID(func(x *seen) bool { return yield(m.key(x), table.Encode(x, (*seen).code)) })
 }
 
 // Remember notes the command that caused the event at an offset, and up to two words of its result, both zero where this
-// event has none. It also forgets some commands that are old enough, and does only that when id is zero.
+// event has none. It also forgets some commands that are old enough, and does only that when id is zero. Offsets rise from
+// one call to the next.
 func (m *Memory) Remember(save table.Saver, id event.CommandID, offset event.Offset, at event.Time, a, b uint64) {
 	if m.limit == 0 {
 		return
 	}
-	for i := 0; i < PerEvent && m.due.Len() > 0 && (at-m.oldest > For || m.due.Len() >= m.limit); i++ {
-		_, old, _ := m.due.PopMin()
-		m.seen.Delete(seen{id: old})
+	for i := 0; i < PerEvent && m.Len() > 0 && (at-m.Oldest() > For || m.Len() >= m.limit); i++ {
+		old := m.rows.pop()
+		m.index.remove(old.id, old.offset)
 		if save != nil {
-			save.Delete(m.key(&seen{id: old}))
+			save.Delete(m.key(&old))
 		}
-		m.noteOldest()
 	}
 	if id.IsZero() {
 		return
 	}
 	x := seen{id: keyOf(id), offset: offset, at: at, a: a, b: b}
-	before, again := m.seen.Set(x)
-	if again { // one command, several events
-		m.due.Delete(before.offset)
+	if before := m.index.find(x.id, m.rows.at); before != nil { // one command, several events
 		if a|b == 0 {
 			x.a, x.b = before.a, before.b
-			m.seen.Set(x)
 		}
+		before := before.offset
+		m.index.remove(x.id, before)
+		m.rows.remove(before)
 	}
-	m.due.Set(x.offset, x.id)
+	m.rows.push(x)
+	m.index.add(x.id, offset)
 	if save != nil {
 		save.Set(m.key(&x), table.Encode(&x, (*seen).code))
-	}
-	if again || m.due.Len() == 1 {
-		m.noteOldest()
-	}
-}
-
-func (m *Memory) noteOldest() {
-	if _, id, ok := m.due.Min(); ok {
-		x, _ := m.seen.Get(seen{id: id})
-		m.oldest = x.at
 	}
 }
 
 // Recall returns the offset of the last event of a command that took effect, and the two words of its result.
 func (m *Memory) Recall(id event.CommandID) (offset event.Offset, a, b uint64, ok bool) {
-	x, ok := m.seen.Get(seen{id: keyOf(id)})
-	return x.offset, x.a, x.b, ok
+	x := m.index.find(keyOf(id), m.rows.at)
+	if x == nil {
+		return 0, 0, 0, false
+	}
+	return x.offset, x.a, x.b, true
 }
