@@ -18,8 +18,8 @@ func sealed(t *testing.T, c *chain, texts ...string) *event.Sealed {
 	for _, text := range texts {
 		b.Events = append(b.Events, event.Draft{Meta: event.Meta{Room: "r"}, Event: &event.Posted{MessageID: 1, Text: text}})
 	}
-	l, err := b.Link()
-	if err != nil {
+	var l event.Linked
+	if err := l.Link(&b); err != nil {
 		t.Fatal(err)
 	}
 	s, err := l.Seal(new(event.Press))

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -15,8 +16,8 @@ import (
 // Seal encodes the batch as the data of a Raft entry and returns the chain value after its last event. It is Link and
 // Linked.Seal at once, for whoever needs no more of it.
 func (b *Batch) Seal() (data []byte, last Chain, err error) {
-	l, err := b.Link()
-	if err != nil {
+	var l Linked
+	if err := l.Link(b); err != nil {
 		return nil, Chain{}, err
 	}
 	s, err := l.Seal(new(Press))
@@ -26,7 +27,8 @@ func (b *Batch) Seal() (data []byte, last Chain, err error) {
 	return s.Data, l.Chain, nil
 }
 
-// Linked is a batch with its place in the chain. What follows upon it can be decided before it has its stored form.
+// Linked is a batch with its place in the chain. What follows upon it can be decided before it has its stored form. The zero
+// value is ready for Link; when it was sealed it is ready for the next batch, in the same memory.
 type Linked struct {
 	Chain          Chain // after its last event
 	header         header
@@ -40,23 +42,28 @@ type link struct {
 	chain Chain // after it
 }
 
-// Link encodes the events and continues the chain. The leader calls it once; every other node only ever hashes the bytes
-// that it got.
-func (b *Batch) Link() (*Linked, error) {
+const sizeofLink = 2 * sha256.Size
+
+// Link encodes the events and continues the chain. The leader calls it once for a batch; every other node only ever hashes the
+// bytes that it got.
+func (l *Linked) Link(b *Batch) error {
 	if len(b.Events) == 0 || len(b.Events) > MaxBatchEvents {
-		return nil, fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
+		return fmt.Errorf("seal batch at %d: %d events, want 1 to %d", b.Base, len(b.Events), MaxBatchEvents)
 	}
-	l := &Linked{Chain: b.Prev, links: make([]link, len(b.Events))}
+	if cap(l.events) > pressKeeps || cap(l.bodies) > pressKeeps || cap(l.links)*sizeofLink > pressKeeps {
+		*l = Linked{}
+	}
+	l.Chain, l.events, l.bodies, l.links = b.Prev, l.events[:0], l.bodies[:0], resized(l.links, uint64(len(b.Events)))
 	var e encoder
 	for i := range b.Events {
 		raw, body, err := e.encode(&b.Events[i])
 		if err != nil {
-			return nil, fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
+			return fmt.Errorf("seal event %d of batch at %d: %w", i, b.Base, err)
 		}
 		if i == 0 { // the others are probably like it
 			room := 5 * len(b.Events) / 4
-			l.events = make([]byte, 0, room*(len(raw)+binary.MaxVarintLen16))
-			l.bodies = make([]byte, 0, room*len(body))
+			l.events = slices.Grow(l.events, room*(len(raw)+binary.MaxVarintLen16))
+			l.bodies = slices.Grow(l.bodies, room*len(body))
 		}
 		l.events = binary.AppendUvarint(l.events, uint64(len(raw)))
 		l.events = append(l.events, raw...)
@@ -70,9 +77,9 @@ func (b *Batch) Link() (*Linked, error) {
 	l.header = header{base: b.Base, at: b.At, prev: b.Prev, chain: l.Chain, count: uint64(len(b.Events)),
 		eventsLen: uint64(len(l.events)), bodiesLen: uint64(len(l.bodies))}
 	if l.header.eventsLen+l.header.bodiesLen > MaxEntryBytes {
-		return nil, fmt.Errorf("seal batch at %d: %d bytes, at most %d", b.Base, l.header.eventsLen+l.header.bodiesLen, MaxEntryBytes)
+		return fmt.Errorf("seal batch at %d: %d bytes, at most %d", b.Base, l.header.eventsLen+l.header.bodiesLen, MaxEntryBytes)
 	}
-	return l, nil
+	return nil
 }
 
 // Sealed is a batch in its stored form and what that says when it is read.

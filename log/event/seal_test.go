@@ -11,11 +11,11 @@ import (
 
 // What the leader is told of its own entry is what everybody reads in it.
 func TestReadBackIsWhatIsRead(t *testing.T) {
-	var press Press // of several batches, as the leader has it
+	var press Press // of several batches, as the leader has them
+	var l Linked
 	rapid.Check(t, func(t *rapid.T) {
 		b := drawBatch(t)
-		l, err := b.Link()
-		if err != nil {
+		if err := l.Link(&b); err != nil {
 			t.Fatal(err)
 		}
 		s, err := l.Seal(&press)
@@ -34,8 +34,8 @@ func TestReadBackIsWhatIsRead(t *testing.T) {
 }
 
 func TestSealedKnowsItsData(t *testing.T) {
-	l, err := (&Batch{Base: 1, At: 1, Events: []Draft{{Event: &Posted{Text: "hello"}}}}).Link()
-	if err != nil {
+	var l Linked
+	if err := l.Link(&Batch{Base: 1, At: 1, Events: []Draft{{Event: &Posted{Text: "hello"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := l.Seal(new(Press))
@@ -63,11 +63,11 @@ func TestSealRefusesWhatCannotBeRead(t *testing.T) {
 		"a header that is not of these events":  func(l *Linked) { l.header.count++ },
 		"a body that is not where it should be": func(l *Linked) { l.bodies[0]++ },
 	} {
-		l, err := (&Batch{Base: 1, At: 1, Events: []Draft{{Event: &RoomRemoved{}}, {Event: &Posted{Text: "hello", MessageID: 1}}}}).Link()
-		if err != nil {
+		var l Linked
+		if err := l.Link(&Batch{Base: 1, At: 1, Events: []Draft{{Event: &RoomRemoved{}}, {Event: &Posted{Text: "hello", MessageID: 1}}}}); err != nil {
 			t.Fatal(err)
 		}
-		spoil(l)
+		spoil(&l)
 		if _, err := l.Seal(new(Press)); err == nil {
 			t.Errorf("%s was sealed", name)
 		}
@@ -77,8 +77,8 @@ func TestSealRefusesWhatCannotBeRead(t *testing.T) {
 // A large entry must not be remembered for ever by who seals small ones.
 func TestPressKeepsLittle(t *testing.T) {
 	var p Press
-	l, err := (&Batch{Base: 1, At: 1, Events: []Draft{{Event: &Posted{Text: strings.Repeat("hello ", 1<<20)}}}}).Link()
-	if err != nil {
+	var l Linked
+	if err := l.Link(&Batch{Base: 1, At: 1, Events: []Draft{{Event: &Posted{Text: strings.Repeat("hello ", 1<<20)}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Seal(&p); err != nil {

@@ -160,7 +160,7 @@ func (d *decider) post(c *Post) (Decision, error) {
 	if cat.Info.ArchiveLag != 0 && d.s.feeds.Behind(c.Room, cat.ID, &cat.Info, d.s.head.waited, d.env.At) != "" {
 		return Decision{}, inRoom(c.Room, CodeNotArchived, "post: the archive of room %s is behind; posting goes on when it has caught up", c.Room)
 	}
-	id := d.s.tally(c.Room).lastMessage + 1
+	id := d.s.lastMessage(c.Room) + 1
 	return d.one(c.Room, &event.Posted{Endpoint: d.Endpoint, MessageID: id, Alert: c.Alert, Text: c.Text, RTF: c.RTF,
 		Story: c.Story, Title: c.Title, Links: c.Links, Unlogged: !cat.Info.ChatHistory}, Result{Room: c.Room, MessageID: id})
 }
@@ -175,7 +175,7 @@ func (d *decider) readHistory(c *ReadHistory) (Decision, error) {
 		return Decision{}, inRoom(c.Room, CodeForbidden, "read history: %s may not read room %s", d.By, c.Room).Breaks(d.shut(c.Room), d.By)
 	}
 	e := &event.HistoryRead{Endpoint: d.Endpoint, Asked: c.Last}
-	if last := d.s.tally(c.Room).lastMessage; last > 0 && d.s.ShowsHistory(c.Room) {
+	if last := d.s.lastMessage(c.Room); last > 0 && d.s.ShowsHistory(c.Room) {
 		e.First, e.Last = d.historyRange(c, last)
 	}
 	return d.one(c.Room, e, Result{Room: c.Room, First: e.First, Last: e.Last})

@@ -83,7 +83,7 @@ func (d *decider) importMessages(c *ImportMessages) (Decision, error) {
 		return Decision{}, f
 	}
 	var bad command.Faults
-	out, last, before := Decision{Result: Result{Room: c.Room}}, d.s.tally(c.Room).lastMessage, uint64(0)
+	out, last, before := Decision{Result: Result{Room: c.Room}}, d.s.lastMessage(c.Room), uint64(0)
 	for i := range c.Messages {
 		m := &c.Messages[i]
 		switch f := messages.Imported(m, d.env.At); {

@@ -97,7 +97,7 @@ func (d *decider) removeMessages(c *RemoveMessages) (Decision, error) {
 	case c.Replace && text == "":
 		text = DefaultReplacement
 	}
-	last, was := d.s.tally(c.Room).lastMessage, event.MessageRef{}
+	last, was := d.s.lastMessage(c.Room), event.MessageRef{}
 	for _, m := range c.Messages {
 		if m.MessageID <= was.MessageID || m.Offset <= was.Offset || m.MessageID > last || m.Offset > d.s.Offset() {
 			return Decision{}, inRoom(c.Room, CodeInvalid, "remove messages of room %s: message %d at offset %d does not follow message %d at %d, or is not in the room",
@@ -119,7 +119,7 @@ func (d *decider) clearRoom(c *ClearRoom) (Decision, error) {
 	if c.Until <= 0 {
 		return Decision{}, inRoom(c.Room, CodeInvalid, "clear room %s: no time up to which", c.Room)
 	}
-	if d.s.tally(c.Room).lastMessage == 0 {
+	if d.s.lastMessage(c.Room) == 0 {
 		return Decision{Result: Result{Room: c.Room}}, nil
 	}
 	ev, err := d.s.holds.Clear(c, min(c.Until, d.env.At), d.s.Keeps(c.Room), d.s.head.offset)
@@ -131,7 +131,7 @@ func (d *decider) purgeMessages(c *PurgeMessages) (Decision, error) {
 	if d.s.rooms.Get(c.Room) == nil {
 		return Decision{}, inRoom(c.Room, CodeNotFound, "purge room: no room %s", c.Room)
 	}
-	r := holds.Room{Days: d.s.Retention(c.Room), Last: d.s.tally(c.Room).lastMessage, Receipts: d.s.feeds.Slowest(d.s.head.offset), Keeps: d.s.Keeps(c.Room)}
+	r := holds.Room{Days: d.s.Retention(c.Room), Last: d.s.lastMessage(c.Room), Receipts: d.s.feeds.Slowest(d.s.head.offset), Keeps: d.s.Keeps(c.Room)}
 	ev, err := r.Purge(c, d.env.At)
 	return d.roomEvent(c.Room, ev, err)
 }

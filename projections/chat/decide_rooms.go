@@ -259,14 +259,14 @@ func (d *decider) removeRoom(c *RemoveRoom) (Decision, error) {
 	if r == nil {
 		return Decision{}, inRoom(c.ID, CodeNotFound, "remove room: no room %s", c.ID)
 	}
-	if err := d.s.holds.RefuseRoom(c, d.env.At, d.s.Keeps(c.ID), d.s.tally(c.ID).lastMessage); err != nil {
+	if err := d.s.holds.RefuseRoom(c, d.env.At, d.s.Keeps(c.ID), d.s.lastMessage(c.ID)); err != nil {
 		return Decision{}, err
 	}
 	var out Decision
 	for x := range d.s.SessionsIn(c.ID) {
 		out.Events = append(out.Events, d.parted(&x, event.PartDisabled))
 	}
-	if d.s.tally(c.ID).lastMessage > 0 {
+	if d.s.lastMessage(c.ID) > 0 {
 		out.Events = append(out.Events, d.draft(c.ID, &event.MessagesRemoved{Until: d.env.At}))
 	}
 	out.Events = append(out.Events, d.draft(c.ID, &event.RoomRemoved{Name: r.Info.Name}))

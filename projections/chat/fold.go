@@ -189,7 +189,7 @@ func (s *State) messagesRemoved(e *event.Envelope, v *event.MessagesRemoved, sav
 	if s.rooms.Get(e.Room) == nil {
 		return contradiction("no room %s", e.Room)
 	}
-	if n := len(v.Messages); n > 0 && v.Messages[n-1].MessageID > s.tally(e.Room).lastMessage {
+	if n := len(v.Messages); n > 0 && v.Messages[n-1].MessageID > s.lastMessage(e.Room) {
 		return contradiction("no message %d in %s", v.Messages[n-1].MessageID, e.Room)
 	}
 	if v.Until != 0 {
@@ -202,7 +202,7 @@ func (s *State) messagesPurged(e *event.Envelope, v *event.MessagesPurged, save 
 	if s.rooms.Get(e.Room) == nil {
 		return contradiction("no room %s", e.Room)
 	}
-	if v.Last.Offset >= e.Offset || v.Last.MessageID > s.tally(e.Room).lastMessage {
+	if v.Last.Offset >= e.Offset || v.Last.MessageID > s.lastMessage(e.Room) {
 		return contradiction("no message %d at %d in %s", v.Last.MessageID, v.Last.Offset, e.Room)
 	}
 	s.holds.Gone(save, e.Room, v.Until, v)

@@ -30,8 +30,8 @@ func TestForget(t *testing.T) {
 		if n, oldest := s.Remembered(); n != 0 || oldest != 0 {
 			t.Errorf("%d commands remembered, the oldest of %d", n, oldest)
 		}
-		if s.Offset() != whole.Offset() || s.tally("r").lastMessage != 9 {
-			t.Errorf("it is at %d, message %d", s.Offset(), s.tally("r").lastMessage)
+		if s.Offset() != whole.Offset() || s.lastMessage("r") != 9 {
+			t.Errorf("it is at %d, message %d", s.Offset(), s.lastMessage("r"))
 		}
 	}
 	forgets := whole.Clone()

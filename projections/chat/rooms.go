@@ -58,6 +58,14 @@ func (s *State) tally(id event.RoomID) *tally {
 	return &tally{room: id}
 }
 
+// lastMessage returns the number of the newest message of a room, 0 if there is none.
+func (s *State) lastMessage(id event.RoomID) uint64 {
+	if t := s.tallies.Get(id); t != nil {
+		return t.lastMessage
+	}
+	return 0
+}
+
 // count changes the number of participants. A room above the limit (ParticipantUpdateLimit of the configuration) is
 // quiet until fewer than 80 % of it are left (docs/rules.md, Presence in rooms).
 func (t *tally) count(by, limit int) {

@@ -20,12 +20,18 @@ type packer[C, R any] struct {
 	head    Head // after everything packed so far
 	seq     *Sequencer[C, R]
 	clock   clock
-	broken  bool // the scratch state is not to be used any more
+	broken  bool                // the scratch state is not to be used any more
+	done    <-chan *batch[C, R] // empty batches, to be used again
 }
 
 // pack decides what is queued, up to the limits of one entry. All of it gets one instant.
 func (p *packer[C, R]) pack() *batch[C, R] {
-	b := &batch[C, R]{}
+	var b *batch[C, R]
+	select {
+	case b = <-p.done:
+	default:
+		b = new(batch[C, R])
+	}
 	b.Base = p.head.Offset + 1
 	b.At = p.clock.next(p.seq.cfg.Now(), p.head.At, p.seq)
 	b.Prev = p.head.Chain
@@ -39,8 +45,8 @@ func (p *packer[C, R]) pack() *batch[C, R] {
 			if limit = MaxCommands; waiting > MaxCommands {
 				limit = DeepCommands
 			}
-			b.waiters = make([]waiter[C, R], 0, min(waiting, limit)) // most commands lead to one event
-			b.Events = make([]event.Draft, 0, min(waiting, limit))
+			b.waiters = slices.Grow(b.waiters, min(waiting, limit)) // most commands lead to one event
+			b.Events = slices.Grow(b.Events, min(waiting, limit))
 		}
 		drafts, result, size, err := p.decide(w.command, b.At)
 		w.out, w.err = Outcome[R]{Last: p.head.Offset, At: b.At, Result: result}, err // of a refusal there are no drafts

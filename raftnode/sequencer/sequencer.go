@@ -215,6 +215,17 @@ type batch[C, R any] struct {
 	waiters []waiter[C, R]
 }
 
+// empty makes a batch whose waiters were called ready for others, in the same memory, unless that is unusually large.
+func (b *batch[C, R]) empty() bool {
+	if cap(b.waiters) > 2*DeepCommands || cap(b.Events) > maxPacked {
+		return false
+	}
+	clear(b.waiters)
+	clear(b.Events)
+	*b = batch[C, R]{waiters: b.waiters[:0], Batch: event.Batch{Events: b.Events[:0]}}
+	return true
+}
+
 // reign decides on one scratch state. It returns nil if that had to be dropped.
 func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	if err := s.cfg.Proposer.Barrier(ctx); err != nil {
@@ -226,7 +237,10 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	}
 	rctx, drop := context.WithCancelCause(ctx)
 	defer drop(nil)
-	p := packer[C, R]{decider: decider, head: head, seq: s}
+	// Batches and their encoded forms go round: hundreds a second are made.
+	done := make(chan *batch[C, R], MaxInFlight)
+	spare := make(chan *event.Linked, MaxInFlight)
+	p := packer[C, R]{decider: decider, head: head, seq: s, done: done}
 	p.clock.start(s.cfg.Now())
 
 	// One slot per batch in flight, so that sending never blocks.
@@ -236,11 +250,11 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 	released := make(chan struct{})
 	go func() {
 		defer close(inflight)
-		s.propose(packed, inflight, drop)
+		s.propose(packed, inflight, spare, drop)
 	}()
 	go func() {
 		defer close(released)
-		s.release(rctx, drop, inflight, slots)
+		s.release(rctx, drop, inflight, slots, done)
 	}()
 	for !p.broken {
 		select {
@@ -256,13 +270,17 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 			continue
 		}
 		if len(b.Events) > 0 {
-			var err error
-			if b.linked, err = b.Link(); err != nil { // the packer has checked every draft, so this is a bug; nothing was proposed
+			select {
+			case b.linked = <-spare:
+			default:
+				b.linked = new(event.Linked)
+			}
+			if err := b.linked.Link(&b.Batch); err != nil { // the packer has checked every draft, so this is a bug; nothing was proposed
 				s.cfg.Logger.Error("sequencer: linking an entry failed", keyError, err)
 				for i := range b.waiters {
 					b.waiters[i].err = fmt.Errorf("%w: %w", ErrInternal, err)
 				}
-				b.Events = nil
+				b.Events, b.linked = nil, nil
 				p.broken = true
 			} else {
 				p.head.Chain = b.linked.Chain
@@ -280,7 +298,7 @@ func (s *Sequencer[C, R]) reign(ctx context.Context) error {
 
 // propose brings the batches into their stored form, which is half of the work, while the next ones are decided. What
 // follows upon a batch that it cannot be done with is not proposed either: it would be void.
-func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *batch[C, R], drop context.CancelCauseFunc) {
+func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *batch[C, R], spare chan<- *event.Linked, drop context.CancelCauseFunc) {
 	var press event.Press
 	var failed error
 	for b := range packed {
@@ -291,6 +309,10 @@ func (s *Sequencer[C, R]) propose(packed <-chan *batch[C, R], inflight chan<- *b
 			b.future = s.cfg.Proposer.Verify()
 		default:
 			sealed, err := b.linked.Seal(&press)
+			select {
+			case spare <- b.linked:
+			default:
+			}
 			b.linked = nil
 			if failed = err; err != nil {
 				s.cfg.Logger.Error("sequencer: sealing an entry failed", keyError, err)
@@ -332,7 +354,7 @@ func (s *Sequencer[C, R]) await(ctx context.Context) bool {
 
 // release waits for the batches in their order and calls their waiters. After the first failure all later batches
 // fail too: they were decided on state that may never be. Some may commit nevertheless, hence unknown.
-func (s *Sequencer[C, R]) release(ctx context.Context, drop context.CancelCauseFunc, inflight <-chan *batch[C, R], slots <-chan struct{}) {
+func (s *Sequencer[C, R]) release(ctx context.Context, drop context.CancelCauseFunc, inflight <-chan *batch[C, R], slots <-chan struct{}, done chan<- *batch[C, R]) {
 	var failed error
 	for b := range inflight {
 		if failed == nil {
@@ -359,6 +381,12 @@ func (s *Sequencer[C, R]) release(ctx context.Context, drop context.CancelCauseF
 			default:
 				s.cfg.Metrics.decided.Inc()
 				w.done(w.out, nil)
+			}
+		}
+		if b.empty() {
+			select {
+			case done <- b:
+			default:
 			}
 		}
 		<-slots

@@ -520,7 +520,7 @@ func TestNothingAfterWhatCannotBeSealed(t *testing.T) {
 	}
 	close(packed)
 	var dropped error
-	r.propose(packed, inflight, func(err error) { dropped = err })
+	r.propose(packed, inflight, make(chan *event.Linked, 3), func(err error) { dropped = err })
 	for range 3 {
 		if _, _, err := (<-inflight).future.Wait(t.Context()); err == nil || !errors.Is(err, dropped) {
 			t.Errorf("%v, want %v", err, dropped)
@@ -532,8 +532,8 @@ func TestNothingAfterWhatCannotBeSealed(t *testing.T) {
 }
 
 func linkedPost(t *testing.T) *event.Linked {
-	l, err := (&event.Batch{Base: 1, At: 1, Events: []event.Draft{{Event: &event.Posted{Text: "hello"}}}}).Link()
-	if err != nil {
+	l := new(event.Linked)
+	if err := l.Link(&event.Batch{Base: 1, At: 1, Events: []event.Draft{{Event: &event.Posted{Text: "hello"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	return l
