@@ -15,6 +15,7 @@ import (
 	"parley/cmd/internal/version"
 	"parley/log/event"
 	"parley/log/scrub"
+	"parley/projections/chat"
 	"parley/projections/state"
 	"parley/webfront/admin"
 	"parley/webfront/ops"
@@ -47,7 +48,7 @@ func (n *Node) quarantine(why error) {
 	n.fail(fmt.Errorf("quarantine: %w", why))
 }
 
-// digest returns what this node is compared by. Where it has passed the offset it has the log there still, and no state; where
+// digest returns what this node is compared by; ctx bounds the wait for the offset, not the hashing. Where it has passed the offset it has the log there still, and no state; where
 // it does not get there, it says what it has at the end of its own log: one whose log is another one gets nowhere, because no
 // batch continues it, and is found by that.
 func (n *Node) digest(ctx context.Context, at event.Offset) (admin.Digest, error) {
@@ -55,7 +56,7 @@ func (n *Node) digest(ctx context.Context, at event.Offset) (admin.Digest, error
 	s, err := n.rooms.Exactly(ctx, at)
 	switch {
 	case err == nil:
-		d.Chain, d.State = s.Chain().String(), fmt.Sprintf("%x", s.Hash())
+		d.Chain, d.State = s.Chain().String(), fmt.Sprintf("%x", stateHash(s))
 		return d, nil
 	case errors.Is(err, state.ErrPassed):
 	case ctx.Err() != nil && n.run.Err() == nil:
@@ -157,14 +158,22 @@ func (n *Node) agreeCheck() ops.Check {
 // ahead is how far in the future nodes are compared on a busy pool: all have to be asked before they get there.
 const ahead = 2 * time.Second
 
-// compareWithin bounds a comparison: others answer within 5 s. On a pool that falls quiet the offset may never come; the next
+// compareWithin bounds the wait for the offset: others wait for 5 s. On a pool that falls quiet it may never come; the next
 // comparison then has another one. A test has less patience.
 var compareWithin = 8 * time.Second
 
+// hashWithin bounds what comes after it: a state with all that is allowed takes some 10 s to hash, on every node.
+const hashWithin = time.Minute
+
+// stateHash is another one in a test.
+var stateHash = (*chat.State).Hash
+
 // digests asks all nodes for their digest at one offset.
 func (n *Node) digests() (mine admin.Digest, others []admin.Digest, err error) {
-	ctx, cancel := context.WithTimeout(n.run, compareWithin)
+	ctx, cancel := context.WithTimeout(n.run, compareWithin+hashWithin)
 	defer cancel()
+	wait, cancelWait := context.WithTimeout(ctx, compareWithin)
+	defer cancelWait()
 	// On a quiet pool everybody is at the head already; on a busy one the offset must be one that nobody has passed.
 	before := n.log.Head().Offset
 	select {
@@ -194,7 +203,7 @@ func (n *Node) digests() (mine admin.Digest, others []admin.Digest, err error) {
 			}
 		}()
 	}
-	if mine, err = n.digest(ctx, at); err != nil {
+	if mine, err = n.digest(wait, at); err != nil {
 		return mine, nil, fmt.Errorf("state of this node at %d: %w", at, err)
 	}
 	for range asked {

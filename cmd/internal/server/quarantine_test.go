@@ -217,6 +217,24 @@ func TestQuarantineLog(t *testing.T) {
 	x.write(1, "heidi")
 }
 
+// A large state takes longer to hash than an offset is waited for.
+func TestLargeStatesAreCompared(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three nodes")
+	}
+	x := newTrio(t)
+	x.write(0, "frank")
+	within := compareWithin
+	compareWithin = 1200 * time.Millisecond
+	hash := stateHash
+	stateHash = func(s *chat.State) [32]byte {
+		time.Sleep(time.Second)
+		return hash(s)
+	}
+	defer func() { compareWithin, stateHash = within, hash }()
+	until(t, "two others are compared", func() bool { return compared(t, x.nodes[0], 2) })
+}
+
 // compared reports whether a node's digest is that of so many others now.
 func compared(t *testing.T, n *Node, others int) bool {
 	t.Helper()
