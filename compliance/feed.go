@@ -122,7 +122,7 @@ func NewFeed(cfg FeedConfig, pool Pool, src Source, logger *slog.Logger) *Feed {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Feed{cfg: cfg, pool: pool, src: &mannered{Source: src, feeds: func() int { return 1 }}, log: logger.With(keyFeed, cfg.Name)}
+	f := &Feed{cfg: cfg, pool: pool, src: &mannered{Source: src, head: func() event.Offset { return pool.State().Offset() }, feeds: func() int { return 1 }}, log: logger.With(keyFeed, cfg.Name)}
 	if b, ok := pool.(Busy); ok {
 		f.src.busy = b.Busy
 	}

@@ -15,7 +15,7 @@ type slowSource struct{ Source }
 func (slowSource) Read(event.Offset, int) ([]event.Envelope, error) { return nil, nil }
 
 // TestGivesWay: while posts wait, all feeds of a node together work for a small share of the time, whatever they waited for before;
-// while none wait they do not rest at all, and one that is stopped does not rest on.
+// while none wait they go easy, and on a pool that nobody uses they do not rest at all, and one that is stopped does not rest on.
 func TestGivesWay(t *testing.T) {
 	const work = 5 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
@@ -43,6 +43,16 @@ func TestGivesWay(t *testing.T) {
 		time.Sleep(staysBusy)
 		if took := blocks(20); took != 20*work {
 			t.Errorf("20 blocks on a node that nobody waits for took %v, want %v", took, 20*work)
+		}
+		used := event.Offset(0)
+		m.head = func() event.Offset { return used }
+		time.Sleep(staysBusy)
+		if took := blocks(20); took != 20*work {
+			t.Errorf("20 blocks on a pool that nobody uses took %v, want %v", took, 20*work)
+		}
+		m.head = func() event.Offset { used++; return used }
+		if took, want := blocks(20), 20*work*(1+goesEasy*3); took != want {
+			t.Errorf("20 blocks on a pool that is used took %v, want %v", took, want)
 		}
 		busy = true
 		ctx, cancel := context.WithCancel(t.Context())
