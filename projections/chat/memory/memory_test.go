@@ -240,7 +240,8 @@ func TestAgainstModel(t *testing.T) {
 				m := New(11, limit)
 				m.index.hash = hash
 				worlds := []*world{{m: &m, model: &naive{limit: limit}, saved: saved{}}}
-				for i := range 4000 {
+				steps := 1500 + 3*limit // so that every limit is reached
+				for i := range steps {
 					w := worlds[rng.IntN(len(worlds))]
 					w.step(rng, ids)
 					w.check(t, rng, ids, false)
@@ -252,7 +253,7 @@ func TestAgainstModel(t *testing.T) {
 							worlds[rng.IntN(len(worlds))] = c
 						}
 					}
-					if i%(10+3*limit) == 0 || i == 3999 {
+					if i%(10+3*limit) == 0 || i == steps-1 {
 						for _, w := range worlds {
 							w.check(t, rng, ids, true)
 						}
