@@ -168,7 +168,19 @@ func (a *Archive) prepare(feed string) error {
 	if err := a.fs.MkdirAll(a.dir); err != nil {
 		return err
 	}
+	if err := a.Tidy(feed); err != nil {
+		return err
+	}
+	a.ready = true
+	return nil
+}
+
+// Tidy removes what an earlier process of this node left half written of a feed. It is for adapters to implement Tidier by.
+func (a *Archive) Tidy(feed string) error {
 	names, err := a.fs.Names(a.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -180,7 +192,6 @@ func (a *Archive) prepare(feed string) error {
 			}
 		}
 	}
-	a.ready = true
 	return nil
 }
 

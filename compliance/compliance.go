@@ -45,6 +45,13 @@ type Adapter interface {
 	Deliver(ctx context.Context, cut Cut, run iter.Seq2[event.Envelope, error]) (Receipt, error)
 }
 
+// Tidier is an Adapter whose process may die and leave something behind that is no output. A node that was killed in the
+// middle of a cut may come back to find that the feed is another's, and never deliver again.
+type Tidier interface {
+	// Tidy removes what an earlier process of this node left of a feed. It is called once, before anything is delivered.
+	Tidy(feed string) error
+}
+
 // Receipt says what an adapter made durable. The zero Receipt says that the range held nothing for the target.
 type Receipt struct {
 	Name   string // of the file, without a directory

@@ -84,6 +84,7 @@ type Feed struct {
 	every   time.Duration
 	most    int // events in a cut
 	made    made
+	tidied  bool
 	gone    *gone // nil: not asked for yet
 
 	mu     sync.Mutex
@@ -300,6 +301,7 @@ func (f *Feed) round(ctx context.Context) error {
 	state := f.pool.State()
 	fd, known := state.Feed(f.cfg.Name)
 	f.pace(&fd)
+	f.tidy(&fd)
 	if fd.Paused {
 		f.standby()
 		sleep(ctx, lookAgain/4)
@@ -340,6 +342,23 @@ func (f *Feed) round(ctx context.Context) error {
 		first, last = fd.Receipt+1, f.pending.seen
 	}
 	return f.deliver(ctx, fd.Epoch, first, last)
+}
+
+// tidy removes, once, what an earlier process of this node left behind: whoever delivers next, it may be another node.
+func (f *Feed) tidy(fd *chat.Feed) {
+	if f.tidied || !fd.Configured() && f.cfg.Adapter == nil {
+		return
+	}
+	a, err := f.adapter(fd, &fd.Info)
+	if err != nil {
+		return // it is told when there is something to deliver
+	}
+	f.tidied = true
+	if t, ok := a.(Tidier); ok {
+		if err := t.Tidy(f.cfg.Name); err != nil {
+			f.log.Warn("compliance: an earlier run left something that cannot be removed", keyError, err)
+		}
+	}
 }
 
 // rebase brings the base to the last receipt.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -425,6 +427,33 @@ func (g *gated) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[e
 
 func lync(fs compliance.FS, dir string, n event.NodeID) compliance.Adapter {
 	return lyncxml.New(lyncxml.Config{Dir: dir, FS: fs, Node: n})
+}
+
+// TestTidies: a node that was killed in the middle of a cut, and comes back to find that another one has the feed, leaves
+// nothing half written behind, and touches nothing else.
+func TestTidies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := adaptertest.Scene()
+		d := adaptertest.NewDisk()
+		feed := func(n event.NodeID) *compliance.Feed {
+			return compliance.NewFeed(compliance.FeedConfig{Name: "f", Adapter: lync(d, adaptertest.Dir, n), Every: time.Second}, w.Node(n), w, nil)
+		}
+		start(t, feed("n1"))
+		time.Sleep(time.Minute)
+		delivered := d.Files(adaptertest.Dir)
+		const mine, others = ".f-00000000000000000122-00000000000000000128.xml.n2.tmp", ".f-00000000000000000122-00000000000000000128.xml.n1.tmp"
+		d.Plant(adaptertest.Dir+"/"+mine, "half")
+		d.Plant(adaptertest.Dir+"/"+others, "half")
+		start(t, feed("n2"))
+		time.Sleep(time.Minute)
+		if owner := feedOf(w, "f").Owner; owner != "n1" {
+			t.Fatalf("the feed is %s's", owner)
+		}
+		delivered[others] = "half"
+		if got := d.Files(adaptertest.Dir); !maps.Equal(got, delivered) {
+			t.Errorf("there are %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(delivered)))
+		}
+	})
 }
 
 // TestBase: a new owner starts from a state it is given, if that one is not too new.

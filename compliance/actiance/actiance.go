@@ -66,6 +66,9 @@ func New(cfg Config) *Adapter {
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
+// Tidy implements compliance.Tidier.
+func (a *Adapter) Tidy(feed string) error { return a.archive.Tidy(feed) }
+
 // Deliver implements compliance.Adapter. It keeps the acts of one cut in memory, because the form groups by room.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
 	all := render.NewConversations(cut)

@@ -51,6 +51,9 @@ func New(cfg Config) *Adapter {
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
+// Tidy implements compliance.Tidier.
+func (a *Adapter) Tidy(feed string) error { return a.archive.Tidy(feed) }
+
 // Header is the first line: columns are added at the end, never moved.
 const Header = "offset,at,act,room_uri,room_name,category,by,by_name,by_email,internal,endpoint,message_id,alert,erased,title,text,files,guarded\r\n"
 

@@ -75,6 +75,9 @@ func New(cfg Config) *Adapter {
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
+// Tidy implements compliance.Tidier.
+func (a *Adapter) Tidy(feed string) error { return a.archive.Tidy(feed) }
+
 // Deliver implements compliance.Adapter. It keeps the acts of one cut in memory, because messages group by room.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
 	messages, err := a.cfg.Format.messages(ctx, cut, run)

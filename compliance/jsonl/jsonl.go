@@ -31,6 +31,9 @@ func New(dir string, fs compliance.FS, node event.NodeID) *Adapter {
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
+// Tidy implements compliance.Tidier.
+func (a *Adapter) Tidy(feed string) error { return a.archive.Tidy(feed) }
+
 // Deliver implements compliance.Adapter. It writes while it reads: its memory does not depend on the cut.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
 	return a.archive.Stream(ctx, cut, "jsonl", "", run, func(b []byte, e event.Envelope) ([]byte, error) {

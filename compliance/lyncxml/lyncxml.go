@@ -83,6 +83,9 @@ const Name = "lyncxml"
 // Name implements compliance.Adapter.
 func (a *Adapter) Name() string { return Name }
 
+// Tidy implements compliance.Tidier.
+func (a *Adapter) Tidy(feed string) error { return a.archive.Tidy(feed) }
+
 // Deliver implements compliance.Adapter. It keeps the text of one cut in memory, because the document groups by room
 // what the log has in order of time; the feed bounds a cut in events and bytes.
 func (a *Adapter) Deliver(ctx context.Context, cut compliance.Cut, run iter.Seq2[event.Envelope, error]) (compliance.Receipt, error) {
