@@ -84,7 +84,7 @@ type Feed struct {
 	every   time.Duration
 	most    int // events in a cut
 	made    made
-	tidied  bool
+	tidied  bool  // what an earlier process of this node left is gone
 	gone    *gone // nil: not asked for yet
 
 	mu     sync.Mutex
@@ -123,7 +123,8 @@ func NewFeed(cfg FeedConfig, pool Pool, src Source, logger *slog.Logger) *Feed {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Feed{cfg: cfg, pool: pool, src: &mannered{Source: src, head: func() event.Offset { return pool.State().Offset() }, feeds: func() int { return 1 }}, log: logger.With(keyFeed, cfg.Name)}
+	polite := &mannered{Source: src, head: func() event.Offset { return pool.State().Offset() }, feeds: func() int { return 1 }}
+	f := &Feed{cfg: cfg, pool: pool, src: polite, log: logger.With(keyFeed, cfg.Name)}
 	if b, ok := pool.(Busy); ok {
 		f.src.busy = b.Busy
 	}

@@ -33,10 +33,10 @@ type mannered struct {
 	head   func() event.Offset // of the log, as this node knows it; nil: nobody uses the pool
 	feeds  func() int          // that work beside each other
 	ctx    context.Context
-	worked time.Time // since when; zero: the feed has waited for something
-	at     event.Offset
-	until  time.Time // a busy node counts as busy until then
-	used   time.Time // and a pool that is used as used
+	worked time.Time    // since when; zero: the feed has waited for something
+	at     event.Offset // where the head was
+	until  time.Time    // a busy node counts as busy until then
+	used   time.Time    // and a pool that is used as used
 }
 
 // begin says that the feed has waited until now: what follows is work.

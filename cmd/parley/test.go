@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"parley/cmd/internal/password"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"parley/cmd/internal/config"
 	"parley/cmd/internal/demo"
+	"parley/cmd/internal/password"
 	"parley/cmd/internal/pki"
 	"parley/cmd/internal/pooldir"
 	"parley/cmd/internal/synthetic"

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"parley/cmd/internal/password"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parley/cmd/internal/client"
+	"parley/cmd/internal/password"
 	"parley/cmd/internal/show"
 	"parley/cmd/internal/verbs"
 	"parley/projections/chat/roles"

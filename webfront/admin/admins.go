@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/chat/registry"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"parley/webfront/answer"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/webfront/answer"
 	"parley/webfront/dump"
 )
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"parley/webfront/answer"
 	"slices"
 	"strconv"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/chat/directory/bulk"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/archive"
 	"parley/webfront/objects"
 )

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"net/http"
-	"parley/webfront/answer"
 	"slices"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"parley/projections/chat"
 	"parley/projections/chat/directory"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

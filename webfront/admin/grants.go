@@ -2,11 +2,11 @@ package admin
 
 import (
 	"net/http"
-	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/holds"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

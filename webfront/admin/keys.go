@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/signing"
 )
 

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"strconv"
 	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/dump"
 	"parley/webfront/replay"
 )

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"parley/webfront/answer"
 
 	"parley/log/event"
 	"parley/projections/chat"
@@ -14,6 +13,7 @@ import (
 	"parley/projections/chat/match"
 	"parley/projections/chat/roles"
 	"parley/projections/history"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

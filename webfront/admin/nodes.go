@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"strconv"
 	"sync"
 	"time"
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/webfront/answer"
 )
 
 // Digest is what two nodes can be compared by.

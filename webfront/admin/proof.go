@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"strconv"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 )
 
 // Prover makes proofs of what feeds delivered. docs/proof.md says what they are.

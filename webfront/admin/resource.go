@@ -3,7 +3,6 @@ package admin
 import (
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"path"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"parley/log/event"
 	"parley/projections/chat"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"parley/webfront/answer"
 	"slices"
 	"strings"
 
 	"parley/log/event"
 	"parley/projections/chat"
 	"parley/projections/chat/roles"
+	"parley/webfront/answer"
 	"parley/webfront/objects"
 )
 
